@@ -1,0 +1,21 @@
+# One translation unit for each ISA, each with its own flags, exporting one Kernels table and nothing else.
+# tools/check_isa_objects asserts that no weak symbol leaves them: the linker might keep the AVX-512 copy for everybody.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(isa_flags_scalar "")
+  set(isa_flags_avx2 -mavx2 -mfma -mf16c)
+  set(isa_flags_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 -mavx2 -mfma -mf16c)
+  set(isas scalar avx2 avx512)
+else()
+  set(isas scalar)
+endif()
+
+foreach(isa ${isas})
+  set(source ${CMAKE_SOURCE_DIR}/src/cpu/isa/${isa}.cpp)
+  if(EXISTS ${source})
+    add_library(inkstone_isa_${isa} OBJECT ${source})
+    target_compile_options(inkstone_isa_${isa} PRIVATE ${isa_flags_${isa}} -fno-exceptions -fno-rtti)
+    target_sources(inkstone_cpu PRIVATE $<TARGET_OBJECTS:inkstone_isa_${isa}>)
+    string(TOUPPER ${isa} isa_upper)
+    target_compile_definitions(inkstone_cpu PRIVATE INKSTONE_HAVE_${isa_upper})
+  endif()
+endforeach()

@@ -1,0 +1,21 @@
+# room(NAME ROOMS a b LINK x y): the static library inkstone_NAME of every .cpp under src/NAME.
+function(room name)
+  cmake_parse_arguments(ARG "" "" "ROOMS;LINK" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "/src/cpu/isa/")  # cmake/Isa.cmake compiles these, each with its own flags
+  if(sources)
+    add_library(inkstone_${name} STATIC ${sources})
+    set(scope PUBLIC)
+  else()
+    add_library(inkstone_${name} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  foreach(room ${ARG_ROOMS})
+    target_link_libraries(inkstone_${name} ${scope} inkstone_${room})
+  endforeach()
+  if(ARG_LINK)
+    target_link_libraries(inkstone_${name} ${scope} ${ARG_LINK})
+  endif()
+endfunction()
+
+file(GLOB_RECURSE inkstone_cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/*.cpp)

@@ -1,0 +1,32 @@
+// What the machine under this process offers. The only room that asks which system it is on.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace inkstone {
+
+// Processors this process may use: affinity and cgroup quota honoured, at least 1.
+int available_cpus();
+
+struct MemoryInfo {
+  uint64_t total = 0;      // bytes, the smaller of the machine's and the cgroup's limit
+  uint64_t available = 0;  // bytes that can be had without swapping; page cache counts as available
+};
+MemoryInfo memory_info();
+
+// Resident bytes of this process: anonymous memory alone, and everything with mapped files.
+struct ResidentMemory {
+  uint64_t anonymous = 0;
+  uint64_t total = 0;
+};
+ResidentMemory resident_memory();
+
+std::string cpu_model_name();
+
+// Zeroed memory that is committed only when touched; 64-byte aligned at least. Throws Error(out_of_memory).
+std::byte* reserve_memory(size_t bytes);
+void release_memory(std::byte* data, size_t bytes);
+
+}  // namespace inkstone

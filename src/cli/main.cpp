@@ -1,0 +1,8 @@
+#include <cstdio>
+
+#include "base/error.h"
+
+int main() {
+  std::puts("inkstone");
+  return 0;
+}

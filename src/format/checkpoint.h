@@ -1,0 +1,51 @@
+// Checkpoint: the tensors of a model folder (model.safetensors, or shards by model.safetensors.index.json), mapped.
+// A model takes what it needs by name and shape; what nobody took is an error at finish(), unless declared.
+// Owns the mapped files: views taken from it live as long as it does.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/model_config.h"
+#include "format/safetensors.h"
+
+namespace inkstone {
+
+class Checkpoint {
+ public:
+  // Opens the shards. Throws Error(not_found) for a missing folder or shard, Error(bad_file) for a bad one.
+  explicit Checkpoint(const std::filesystem::path& folder);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  // All tensors by name, of all shards.
+  const std::map<std::string, ConstTensor, std::less<>>& tensors() const { return tensors_; }
+  bool contains(std::string_view name) const;
+  // Bytes of all tensors.
+  uint64_t bytes() const;
+
+  // The tensor `name`, floating point, of exactly this shape.
+  ConstTensor take(std::string_view name, const Shape& shape);
+  // The weight of a module: `module`.weight, and .scales and .biases if it is quantised, as config's quantization says.
+  // Checks that dtypes and shapes agree with bits, group size, out and in.
+  WeightView take_weight(const std::string& module, int64_t out, int64_t in, const ModelConfig& config);
+  // A stack of experts: `mlp`.switch_mlp.`projection` (MLX), or `mlp`.experts.<e>.`projection` (Hugging Face).
+  WeightView take_experts(const std::string& mlp, const std::string& projection, int64_t experts, int64_t out,
+                          int64_t in, const ModelConfig& config);
+  // Declares that a tensor may be there and is not needed (a redundant lm_head of a tied model).
+  void ignore(std::string_view name);
+  // Throws Error(bad_file) naming a tensor that nobody took.
+  void finish() const;
+
+ private:
+  std::filesystem::path folder_;
+  std::vector<Safetensors> shards_;
+  std::map<std::string, ConstTensor, std::less<>> tensors_;
+  std::set<std::string, std::less<>> taken_;
+};
+
+}  // namespace inkstone
