@@ -1,0 +1,152 @@
+#include "engine/generator.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace inkstone {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+int blocks_for(int tokens) { return (tokens + kKvBlockTokens - 1) / kKvBlockTokens; }
+
+}  // namespace
+
+const char* finish_reason_name(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::stop: return "stop";
+    case FinishReason::length: return "length";
+    case FinishReason::cancelled: return "cancelled";
+  }
+  return "?";
+}
+
+Generator::Generator(Model& model, int context_size)
+    : model_(model),
+      context_size_(context_size),
+      kv_(model.device(), model.config(), blocks_for(context_size)),
+      allocator_(blocks_for(context_size)),
+      sequence_(allocator_),
+      logits_(static_cast<size_t>(model.config().vocab_size)) {
+  CHECK(context_size >= 1);
+}
+
+Tensor Generator::run(std::span<const int32_t> tokens, bool all_logits) {
+  Batch batch;
+  sequence_.append(tokens, batch);
+  const int rows = batch.size();
+  for (int row = all_logits ? 0 : rows - 1; row < rows; ++row) batch.logit_rows.push_back(row);
+  return model_.forward(batch, kv_);
+}
+
+GenerationResult Generator::generate(const GenerationRequest& request, const GenerationCallbacks& callbacks) {
+  const std::span<const int32_t> prompt = request.prompt;
+  const int prompt_size = static_cast<int>(prompt.size());
+  CHECK(prompt_size > 0);
+  if (prompt_size >= context_size_)
+    fail(Errc::context_length, "the prompt has {} tokens: expected fewer than the context of {}", prompt_size,
+         context_size_);
+  for (const int32_t token : prompt)
+    if (token < 0 || token >= model_.config().vocab_size)
+      fail(Errc::bad_file, "the tokenizer gave token {}: expected one below the model's vocab_size {}", token,
+           model_.config().vocab_size);
+  const auto cancelled = [&] { return callbacks.cancelled && callbacks.cancelled(); };
+
+  GenerationResult result;
+  result.prompt_tokens = prompt_size;
+  // The last token is always read again: its logits are what the first token is drawn from.
+  result.cached_tokens = std::min(sequence_.common_prefix(prompt), prompt_size - 1);
+  sequence_.truncate(result.cached_tokens);
+
+  auto start = std::chrono::steady_clock::now();
+  while (sequence_.size() < prompt_size) {
+    if (cancelled()) {
+      result.finish = FinishReason::cancelled;
+      return result;
+    }
+    const int begin = sequence_.size();
+    const int count = std::min(kChunkTokens, prompt_size - begin);
+    model_.device().download(run(prompt.subspan(begin, count), false), logits_);
+    if (callbacks.on_prompt) callbacks.on_prompt(sequence_.size(), prompt_size);
+  }
+  result.prompt_seconds = seconds_since(start);
+
+  start = std::chrono::steady_clock::now();
+  const int room = context_size_ - prompt_size;
+  const int limit = std::min(request.max_tokens.value_or(room), room);
+  Sampler sampler(request.sampling);
+  std::vector<int32_t> history(prompt.begin(), prompt.end());
+  for (;;) {
+    if (static_cast<int>(result.tokens.size()) >= limit) {
+      result.finish = FinishReason::length;
+      break;
+    }
+    if (cancelled()) {
+      result.finish = FinishReason::cancelled;
+      break;
+    }
+    Sampled sampled;
+    if (const auto forced = request.thinking ? request.thinking->forced() : std::nullopt) {
+      sampled.token = *forced;
+    } else {
+      sampled = sampler.next(logits_, history);
+      if (std::ranges::count(request.stop_tokens, sampled.token) > 0) {
+        result.finish = FinishReason::stop;
+        break;
+      }
+    }
+    if (request.thinking) request.thinking->observe(sampled.token);
+    result.tokens.push_back(sampled.token);
+    history.push_back(sampled.token);
+    if (callbacks.on_token) callbacks.on_token(sampled);
+    // The limit's last token needs no forward pass: nothing is drawn from its logits.
+    if (static_cast<int>(result.tokens.size()) < limit)
+      model_.device().download(run({&history.back(), 1}, false), logits_);
+  }
+  result.decode_seconds = seconds_since(start);
+  return result;
+}
+
+std::vector<float> Generator::score(std::span<const int32_t> tokens) {
+  const size_t vocab = static_cast<size_t>(model_.config().vocab_size);
+  if (static_cast<int>(tokens.size()) > context_size_)
+    fail(Errc::context_length, "{} tokens: expected at most the context of {}", tokens.size(), context_size_);
+  clear();
+  // Logits of a chunk are kept below 64 MB, whatever the vocabulary.
+  const size_t chunk = std::clamp<size_t>((size_t{16} << 20) / vocab, 1, kChunkTokens);
+  std::vector<float> logits(tokens.size() * vocab);
+  for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
+    const size_t count = std::min(chunk, tokens.size() - begin);
+    model_.device().download(run(tokens.subspan(begin, count), true),
+                             std::span(logits).subspan(begin * vocab, count * vocab));
+  }
+  return logits;
+}
+
+void Generator::restore(std::span<const int32_t> tokens, std::span<const KvRows> layers) {
+  const ModelConfig& config = model_.config();
+  Device& device = model_.device();
+  const int64_t count = static_cast<int64_t>(tokens.size());
+  const int64_t width = int64_t{config.num_key_value_heads} * config.head_dim;
+  if (static_cast<int>(layers.size()) != config.num_hidden_layers)
+    fail(Errc::bad_file, "prompt cache: found {} layers, expected {}", layers.size(), config.num_hidden_layers);
+  if (count > context_size_)
+    fail(Errc::context_length, "prompt cache: {} tokens, expected at most the context of {}", count, context_size_);
+  clear();
+  Batch batch;
+  sequence_.append(tokens, batch);
+  for (size_t i = 0; i < layers.size(); ++i) {
+    for (const std::vector<float>* rows : {&layers[i].k, &layers[i].v})
+      if (static_cast<int64_t>(rows->size()) != count * width)
+        fail(Errc::bad_file, "prompt cache: layer {}: found {} values, expected {} tokens x {}", i, rows->size(), count,
+             width);
+    const Buffer k = device.upload(layers[i].k);
+    const Buffer v = device.upload(layers[i].v);
+    device.write_kv(k.view(DType::f32, {count, width}), v.view(DType::f32, {count, width}), batch.slots,
+                    kv_.layer(static_cast<int>(i)));
+  }
+}
+
+}  // namespace inkstone

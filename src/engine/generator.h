@@ -1,0 +1,84 @@
+// Generator: one conversation on a model. It keeps the KV cache from call to call and reads again only what changed:
+// the next prompt is compared with the tokens in the cache and goes on from the first that differs.
+// One call at a time.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engine/sampler.h"
+#include "engine/sequence.h"
+#include "engine/thinking_budget.h"
+#include "model/model.h"
+
+namespace inkstone {
+
+struct GenerationRequest {
+  std::vector<int32_t> prompt;          // not empty
+  SamplingParams sampling;
+  std::optional<int> max_tokens;        // absent: up to the context
+  std::vector<int32_t> stop_tokens;     // end-of-sequence ids
+  ThinkingBudget* thinking = nullptr;   // counts, and forces the end of thinking; must outlive the call
+};
+
+// Every callback may be empty. A true from cancelled ends the generation before the next chunk or token.
+struct GenerationCallbacks {
+  std::function<void(int done, int total)> on_prompt;  // tokens of the prompt in the cache so far
+  std::function<void(const Sampled&)> on_token;        // every token of the answer, the stop token excepted
+  std::function<bool()> cancelled;
+};
+
+enum class FinishReason { stop, length, cancelled };
+const char* finish_reason_name(FinishReason reason);  // "stop", "length", "cancelled"
+
+struct GenerationResult {
+  std::vector<int32_t> tokens;  // without the stop token
+  FinishReason finish = FinishReason::stop;
+  int prompt_tokens = 0;
+  int cached_tokens = 0;       // of the prompt, found in the cache
+  double prompt_seconds = 0;   // until the first token's logits
+  double decode_seconds = 0;   // from there
+};
+
+// K and V of one layer for some tokens, on the host: f32 [T, K * d] each, RoPE applied.
+struct KvRows {
+  std::vector<float> k;
+  std::vector<float> v;
+};
+
+class Generator {
+ public:
+  // Rows a prompt is read in at a time: enough to keep a matrix unit busy, few enough to bound the activations.
+  static constexpr int kChunkTokens = 512;
+
+  // Room for `context_size` tokens. Throws Error(out_of_memory).
+  Generator(Model& model, int context_size);
+
+  int context_size() const { return context_size_; }
+  // Forgets the conversation.
+  void clear() { sequence_.truncate(0); }
+
+  // Throws Error(context_length) when the prompt leaves no room for an answer. The prompt is never cut.
+  GenerationResult generate(const GenerationRequest& request, const GenerationCallbacks& callbacks = {});
+
+  // Logits of every row of `tokens`, read afresh: [T, V] row-major. For goldens and evaluation.
+  std::vector<float> score(std::span<const int32_t> tokens);
+
+  // Starts from K and V that were computed elsewhere for `tokens` (a prompt cache).
+  void restore(std::span<const int32_t> tokens, std::span<const KvRows> layers);
+
+ private:
+  // Appends tokens to the sequence and runs them; the logits of the last row, or of all.
+  Tensor run(std::span<const int32_t> tokens, bool all_logits);
+
+  Model& model_;
+  int context_size_;
+  KvCache kv_;
+  BlockAllocator allocator_;
+  Sequence sequence_;
+  std::vector<float> logits_;  // [V] of the last step, on the host
+};
+
+}  // namespace inkstone

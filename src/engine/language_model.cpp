@@ -1,0 +1,63 @@
+#include "engine/language_model.h"
+
+#include <algorithm>
+
+#include "base/system.h"
+#include "engine/generator.h"
+#include "model/lora.h"
+#include "model/workspace.h"
+
+namespace inkstone {
+namespace {
+
+std::optional<ChatTemplate> load_template(const std::filesystem::path& folder) {
+  try {
+    return ChatTemplate::load(folder);
+  } catch (const Error& error) {
+    if (error.code() == Errc::not_found) return std::nullopt;  // a base model: generate works, chat says what lacks
+    throw;
+  }
+}
+
+}  // namespace
+
+LanguageModel::LanguageModel(const std::filesystem::path& folder, const LoadOptions& options)
+    : checkpoint_(folder),
+      config_(load_model_config(folder)),
+      generation_config_(load_generation_config(folder)),
+      device_(open_device(options.device)),
+      model_(load_model(checkpoint_, config_, *device_)),
+      tokenizer_(Tokenizer::load(folder)),
+      chat_template_(load_template(folder)) {
+  if (options.adapter) attach_adapter(*model_, *options.adapter);
+  const auto& ids = generation_config_.eos_token_ids.empty() ? config_.eos_token_ids : generation_config_.eos_token_ids;
+  stop_tokens_.assign(ids.begin(), ids.end());
+}
+
+const ChatTemplate& LanguageModel::chat_template() const {
+  if (!chat_template_)
+    fail(Errc::not_found, "{}: no chat template: expected chat_template.jinja or chat_template in tokenizer_config.json",
+         folder().string());
+  return *chat_template_;
+}
+
+int LanguageModel::context_size(int wanted) const {
+  const int maximum = config_.max_position_embeddings;
+  if (wanted > maximum)
+    fail(Errc::context_length, "--ctx-size {}: expected at most the model's max_position_embeddings, {}", wanted,
+         maximum);
+  const uint64_t available = memory_info().available;
+  const uint64_t fixed = checkpoint_.bytes() + workspace_bytes(*device_, config_, Generator::kChunkTokens, 1);
+  const uint64_t per_token = static_cast<uint64_t>(KvCache::bytes_per_token(config_, device_->kv_dtype()));
+  const uint64_t least = static_cast<uint64_t>(wanted > 0 ? wanted : std::min(maximum, kLeastContext));
+  if (fixed + least * per_token > available)
+    fail(Errc::out_of_memory,
+         "{}: weights {:.2f} GB, activations and a context of {} tokens {:.2f} GB: found {:.2f} GB of memory available",
+         folder().string(), static_cast<double>(checkpoint_.bytes()) / 1e9, least,
+         static_cast<double>(fixed - checkpoint_.bytes() + least * per_token) / 1e9,
+         static_cast<double>(available) / 1e9);
+  if (wanted > 0) return wanted;
+  return static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(maximum), (available - fixed) / per_token));
+}
+
+}  // namespace inkstone
