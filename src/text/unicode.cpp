@@ -42,7 +42,8 @@ struct NfcTable {
       if (count < 1 || count > static_cast<utf8proc_ssize_t>(parts.size())) continue;
       for (utf8proc_ssize_t i = 1; i < count; ++i)
         if (static_cast<char32_t>(parts[i]) < kTableSize) joins[parts[i]] = true;
-      const auto composed = utf8proc_normalize_utf32(parts.data(), count, UTF8PROC_COMPOSE);
+      const auto composed = utf8proc_normalize_utf32(
+          parts.data(), count, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
       if (composed != 1 || static_cast<char32_t>(parts[0]) != c) action[c] = kActive;
     }
     for (char32_t c = 0x1161; c < 0x1176; ++c) joins[c] = true;  // Hangul vowels and finals join by rule, not by table
