@@ -42,6 +42,15 @@ class Checkpoint {
   void finish() const;
 
  private:
+  // The file that holds `name`, for errors.
+  std::string origin_of(std::string_view name) const;
+  ConstTensor take_any(std::string_view name);
+  // One matrix, or a stack of them where experts > 0.
+  WeightView take_matrix(const std::string& module, int64_t experts, int64_t out, int64_t in,
+                         const ModelConfig& config);
+  WeightView take_quantized(const std::string& module, int64_t experts, int64_t out, int64_t in,
+                            const Quantization& quantization);
+
   std::filesystem::path folder_;
   std::vector<Safetensors> shards_;
   std::map<std::string, ConstTensor, std::less<>> tensors_;

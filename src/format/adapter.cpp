@@ -1,0 +1,111 @@
+#include "format/adapter.h"
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/mapped_file.h"
+#include "format/json_fields.h"
+
+namespace inkstone {
+namespace {
+
+constexpr int kMaxRank = 65536;
+
+std::vector<std::string> parse_keys(const JsonFields& fields) {
+  std::vector<std::string> keys;
+  const Json* list = fields.find("keys");
+  if (list == nullptr) return keys;
+  if (!list->is_array()) fields.reject("keys", *list, "a list of strings");
+  for (const Json& key : list->as_array()) {
+    if (!key.is_string()) fields.reject("keys", key, "strings");
+    keys.push_back(key.as_string());
+  }
+  return keys;
+}
+
+}  // namespace
+
+AdapterConfig parse_adapter_config(std::string_view json, std::string_view origin) {
+  const Json root = Json::parse(json, origin);
+  const JsonFields fields(root, std::string(origin));
+  AdapterConfig config;
+  const std::string type = fields.has("fine_tune_type") ? fields.text("fine_tune_type") : "lora";
+  if (type == "lora")
+    config.fine_tune_type = FineTuneType::lora;
+  else if (type == "dora")
+    config.fine_tune_type = FineTuneType::dora;
+  else if (type == "full")
+    config.fine_tune_type = FineTuneType::full;
+  else
+    fail(Errc::unsupported, "{}: fine_tune_type: found \"{}\", expected lora, dora or full", origin, type);
+  config.num_layers = fields.maybe_integer("num_layers", -1, 100000).value_or(-1);
+  if (fields.has("model")) config.model = fields.text("model");
+  if (config.fine_tune_type == FineTuneType::full) return config;  // its lora_parameters mean nothing
+  const JsonFields lora(fields.require("lora_parameters"), fmt::format("{}: lora_parameters", origin));
+  config.rank = lora.integer("rank", 1, kMaxRank);
+  config.scale = static_cast<float>(lora.number("scale", -1e6, 1e6));
+  config.dropout = static_cast<float>(lora.maybe_number("dropout", 0, 1).value_or(0));
+  config.keys = parse_keys(lora);
+  return config;
+}
+
+Adapter::Adapter(const std::filesystem::path& folder)
+    : config_(parse_adapter_config(read_file(folder / "adapter_config.json", 16 << 20),
+                                   (folder / "adapter_config.json").string())),
+      file_(folder / "adapters.safetensors") {
+  for (const auto& [name, tensor] : file_.tensors())
+    if (tensor.dtype != DType::f32 && tensor.dtype != DType::bf16 && tensor.dtype != DType::f16 &&
+        config_.fine_tune_type != FineTuneType::full)
+      fail(Errc::bad_file, "{}: {}: found {}, expected BF16, F16 or F32", file_.path().string(), name,
+           dtype_name(tensor.dtype));
+  if (config_.fine_tune_type == FineTuneType::full)
+    parameters_ = file_.tensors();
+  else
+    collect_modules();
+}
+
+void Adapter::collect_modules() {
+  for (const auto& [name, tensor] : file_.tensors()) {
+    const size_t dot = name.rfind('.');
+    const std::string_view part = dot == std::string::npos ? "" : std::string_view(name).substr(dot + 1);
+    if (part != "lora_a" && part != "lora_b" && part != "m")
+      fail(Errc::bad_file, "{}: {}: found, expected only lora_a, lora_b and m of modules", file_.path().string(), name);
+    AdapterModule& module = modules_[name.substr(0, dot)];
+    (part == "m" ? module.m : part == "lora_a" ? module.lora_a : module.lora_b) = tensor;
+  }
+  for (const auto& [name, module] : modules_) check_module(name, module);
+  if (modules_.empty()) fail(Errc::bad_file, "{}: no tensors", file_.path().string());
+}
+
+void Adapter::check_module(const std::string& name, const AdapterModule& module) const {
+  const auto expect = [&](bool holds, std::string_view part, const std::string& what) {
+    if (!holds) fail(Errc::bad_file, "{}: {}.{}: {}", file_.path().string(), name, part, what);
+  };
+  const auto shape = [](const ConstTensor& tensor) { return tensor.shape.to_string(); };
+  expect(!module.lora_a.empty(), "lora_a", "missing");
+  expect(!module.lora_b.empty(), "lora_b", "missing");
+  const int dims = module.lora_a.shape.rank();
+  expect(dims == 2 || dims == 3, "lora_a", "found " + shape(module.lora_a) + ", expected 2 or 3 dimensions");
+  expect(module.lora_b.shape.rank() == dims, "lora_b",
+         "found " + shape(module.lora_b) + ", expected as lora_a's " + shape(module.lora_a));
+  expect(module.lora_a.shape.elements() > 0, "lora_a",
+         "found " + shape(module.lora_a) + ", expected no empty dimension");
+  expect(module.lora_b.shape.elements() > 0, "lora_b",
+         "found " + shape(module.lora_b) + ", expected no empty dimension");
+  expect(module.rank() == config_.rank, "lora_a",
+         fmt::format("found {}, expected rank {} as adapter_config.json says", shape(module.lora_a), config_.rank));
+  if (dims == 2)
+    expect(module.lora_b.shape[0] == module.rank(), "lora_b",
+           fmt::format("found {}, expected [{}, out]", shape(module.lora_b), module.rank()));
+  else
+    expect(module.lora_b.shape[0] == module.experts() && module.lora_b.shape[2] == module.rank(), "lora_b",
+           fmt::format("found {}, expected [{}, out, {}]", shape(module.lora_b), module.experts(), module.rank()));
+  if (config_.fine_tune_type == FineTuneType::lora) {
+    expect(module.m.empty(), "m", "found, but fine_tune_type is lora");
+    return;
+  }
+  expect(!module.m.empty(), "m", "missing");
+  const Shape m = dims == 2 ? Shape{module.out()} : Shape{module.experts(), module.out()};
+  expect(module.m.shape == m, "m", "found " + shape(module.m) + ", expected " + m.to_string());
+}
+
+}  // namespace inkstone

@@ -1,0 +1,32 @@
+// Prompt caches as mlx_lm's save_prompt_cache writes them: the keys and values of a prompt, layer by layer.
+// Plain caches and quantised ones (decoded here). A plain value, host memory.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "format/safetensors.h"
+
+namespace inkstone {
+
+struct PromptCacheLayer {
+  int heads = 0;
+  int head_dim = 0;
+  std::vector<float> keys;    // [K, T, d], after RoPE
+  std::vector<float> values;  // [K, T, d]
+};
+
+struct PromptCache {
+  int64_t tokens = 0;  // T, the same in all layers
+  std::vector<PromptCacheLayer> layers;
+  std::map<std::string, std::string, std::less<>> metadata;  // what the user stored: "model", "tokenizer_config"
+};
+
+// Throws Error(bad_file), or Error(unsupported) for kinds of cache that Qwen3 does not use.
+PromptCache read_prompt_cache(const Safetensors& file);
+PromptCache load_prompt_cache(const std::filesystem::path& path);
+
+}  // namespace inkstone
