@@ -1,0 +1,230 @@
+#include "cpu/cpu_device.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "base/float16.h"
+#include "cpu/attention.h"
+#include "cpu/context.h"
+#include "cpu/dispatch.h"
+#include "cpu/matmul.h"
+#include "cpu/moe.h"
+
+namespace inkstone {
+namespace {
+
+constexpr int64_t kGrainFloats = 16384;  // elementwise work below this stays on the caller's thread
+
+int64_t grain_rows(int64_t width) { return std::max<int64_t>(1, kGrainFloats / std::max<int64_t>(1, width)); }
+
+class CpuDevice final : public Device {
+ public:
+  CpuDevice(const Kernels& kernels, int threads, Precision precision)
+      : context_(kernels, threads),
+        multiplier_(context_),
+        attention_(context_),
+        moe_(context_, multiplier_),
+        precision_(precision) {}
+
+  std::string description() const override {
+    const int threads = context_.pool.size();
+    return fmt::format("cpu {}, {} thread{}", context_.kernels.name, threads, threads == 1 ? "" : "s");
+  }
+  DType activation_dtype() const override { return DType::f32; }
+  DType kv_dtype() const override { return precision_ == Precision::f32 ? DType::f32 : DType::bf16; }
+  Buffer allocate(size_t bytes) override { return Buffer::host(bytes); }
+
+  Linear pack(const WeightView& weight) override {
+    Linear linear;
+    linear.weight = weight;
+    return linear;
+  }
+  Buffer upload(std::span<const float> values) override {
+    Buffer buffer = Buffer::host(values.size_bytes());
+    if (!values.empty()) std::memcpy(buffer.data(), values.data(), values.size_bytes());
+    return buffer;
+  }
+
+ private:
+  void do_download(const ConstTensor& x, std::span<float> out) override;
+  void do_embed(const Linear& table, std::span<const int32_t> tokens, const Tensor& x) override;
+  void do_rms_norm(const ConstTensor& x, const Norm& norm, const Tensor& y) override;
+  void do_linear(const ConstTensor& x, std::span<const Linear* const> weights, std::span<const Tensor> ys) override;
+  void do_linear_add(const ConstTensor& x, const Linear& weight, const Tensor& y) override;
+  void do_rope_table(std::span<const int32_t> positions, const Rope& rope, const Tensor& table) override;
+  void do_norm_rope(const Tensor& x, const Norm& norm, const ConstTensor& table) override;
+  void do_write_kv(const ConstTensor& k, const ConstTensor& v, std::span<const int32_t> slots,
+                   const KvLayer& kv) override;
+  void do_attend(const ConstTensor& q, const KvLayer& kv, const Batch& batch, float scale, const Tensor& out) override;
+  void do_swiglu(const ConstTensor& gate, const ConstTensor& up, const Tensor& out) override;
+  void do_route(const ConstTensor& logits, bool normalise, const Routing& routing) override;
+  void do_experts_add(const ConstTensor& h, const Experts& experts, const Routing& routing, const Tensor& x) override;
+  void do_gather_rows(const ConstTensor& x, std::span<const int32_t> rows, const Tensor& out) override;
+
+  Context context_;
+  Multiplier multiplier_;
+  Attention attention_;
+  MoeMlp moe_;
+  Precision precision_;
+  std::vector<LinearProduct> products_;
+  std::vector<float> route_scratch_;
+};
+
+float element(const ConstTensor& x, int64_t i) {
+  const std::byte* at = x.data + i * dtype_size(x.dtype);
+  uint16_t half = 0;
+  float single = 0;
+  int32_t integer = 0;
+  switch (x.dtype) {
+    case DType::f32: std::memcpy(&single, at, sizeof single); return single;
+    case DType::bf16: std::memcpy(&half, at, sizeof half); return bf16_to_f32(half);
+    case DType::f16: std::memcpy(&half, at, sizeof half); return f16_to_f32(half);
+    case DType::i32: std::memcpy(&integer, at, sizeof integer); return static_cast<float>(integer);
+    default: fail(Errc::internal, "download: found {}, expected f32, bf16, f16 or i32", dtype_name(x.dtype));
+  }
+}
+
+void CpuDevice::do_download(const ConstTensor& x, std::span<float> out) {
+  for (size_t i = 0; i < out.size(); ++i) out[i] = element(x, static_cast<int64_t>(i));
+}
+
+// Rows come out of the kernel in its order of positions (kernels.h) and are put back into the order of columns.
+void CpuDevice::do_embed(const Linear& table, std::span<const int32_t> tokens, const Tensor& x) {
+  const Kernels& kernels = context_.kernels;
+  const Matrix w = matrix_of(table.weight, -1);
+  const int64_t padded = round_up(w.in, kPositionBlock), per_thread = padded + round_up(2 * w.groups + 128, 16);
+  const int64_t lanes = kernels.lanes, codes = kernels.codes_per_lane(w), block = lanes * codes;
+  const int64_t count = static_cast<int64_t>(tokens.size());
+  float* scratch = context_.floats(Scratch::embed, per_thread * context_.pool.size());
+  float* out = x.as<float>();
+  context_.for_each_task(count, count * w.in > kGrainFloats, [&](int rank, int64_t t) {
+    float* row = scratch + rank * per_thread;
+    kernels.dequantize(w, tokens[static_cast<size_t>(t)], 0, padded, row, row + padded);
+    for (int64_t column = 0; column < w.in; ++column) {
+      const int64_t within = column % block;
+      out[t * w.in + column] = row[column - within + within % codes * lanes + within / codes];
+    }
+  });
+}
+
+void CpuDevice::do_rms_norm(const ConstTensor& x, const Norm& norm, const Tensor& y) {
+  const int64_t n = norm.size;
+  const float* from = x.as<float>();
+  const float* weight = reinterpret_cast<const float*>(norm.weight.data());
+  float* to = y.as<float>();
+  context_.pool.parallel_for(x.shape[0], grain_rows(n), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) context_.kernels.rms_norm(from + t * n, weight, norm.eps, to + t * n, n);
+  });
+}
+
+void CpuDevice::do_linear(const ConstTensor& x, std::span<const Linear* const> weights, std::span<const Tensor> ys) {
+  products_.clear();
+  const int rows = static_cast<int>(x.shape[0]);
+  if (rows == 0) return;
+  for (size_t i = 0; i < weights.size(); ++i)
+    products_.push_back(
+        {weights[i], -1, x.as<float>(), x.shape[1], nullptr, rows, ys[i].as<float>(), weights[i]->out()});
+  multiplier_.multiply(products_, false);
+}
+
+void CpuDevice::do_linear_add(const ConstTensor& x, const Linear& weight, const Tensor& y) {
+  const int rows = static_cast<int>(x.shape[0]);
+  if (rows == 0) return;
+  const LinearProduct product{&weight, -1, x.as<float>(), x.shape[1], nullptr, rows, y.as<float>(), weight.out()};
+  multiplier_.multiply(std::span(&product, 1), true);
+}
+
+void CpuDevice::do_rope_table(std::span<const int32_t> positions, const Rope& rope, const Tensor& table) {
+  const int64_t half = static_cast<int64_t>(rope.inverse_frequencies.size());
+  float* out = table.as<float>();
+  context_.pool.parallel_for(static_cast<int64_t>(positions.size()), 8, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      for (int64_t i = 0; i < half; ++i) {
+        const double angle = positions[static_cast<size_t>(t)] * rope.inverse_frequencies[static_cast<size_t>(i)];
+        out[t * 2 * half + i] = static_cast<float>(std::cos(angle) * rope.attention_factor);
+        out[t * 2 * half + half + i] = static_cast<float>(std::sin(angle) * rope.attention_factor);
+      }
+    }
+  });
+}
+
+void CpuDevice::do_norm_rope(const Tensor& x, const Norm& norm, const ConstTensor& table) {
+  const int64_t width = x.shape[1], d = norm.size;
+  float* rows = x.as<float>();
+  const float* weight = reinterpret_cast<const float*>(norm.weight.data());
+  const float* angles = table.as<float>();
+  context_.pool.parallel_for(x.shape[0], grain_rows(width), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t)
+      context_.kernels.norm_rope(rows + t * width, static_cast<int>(width / d), static_cast<int>(d), weight, norm.eps,
+                                 angles + t * d);
+  });
+}
+
+void CpuDevice::do_write_kv(const ConstTensor& k, const ConstTensor& v, std::span<const int32_t> slots,
+                            const KvLayer& kv) {
+  const int64_t heads = kv.k.shape[1], d = kv.k.shape[3];
+  const auto store = [&](const ConstTensor& from, const Tensor& to, int64_t t) {
+    const int32_t slot = slots[static_cast<size_t>(t)];
+    const float* row = from.as<float>() + t * heads * d;
+    for (int64_t h = 0; h < heads; ++h) {
+      const int64_t at = ((slot / kKvBlockTokens * heads + h) * kKvBlockTokens + slot % kKvBlockTokens) * d;
+      if (to.dtype == DType::bf16) {
+        context_.kernels.to_bf16(row + h * d, to.as<uint16_t>() + at, d);
+      } else {
+        std::memcpy(to.as<float>() + at, row + h * d, static_cast<size_t>(d) * sizeof(float));
+      }
+    }
+  };
+  const int64_t count = static_cast<int64_t>(slots.size());
+  context_.pool.parallel_for(count, grain_rows(2 * heads * d), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      store(k, kv.k, t);
+      store(v, kv.v, t);
+    }
+  });
+}
+
+void CpuDevice::do_attend(const ConstTensor& q, const KvLayer& kv, const Batch& batch, float scale, const Tensor& out) {
+  const int heads = static_cast<int>(q.shape[1] / kv.k.shape[3]);
+  attention_.attend(q.as<float>(), kv, heads, batch, scale, out.as<float>());
+}
+
+void CpuDevice::do_swiglu(const ConstTensor& gate, const ConstTensor& up, const Tensor& out) {
+  const float* g = gate.as<float>();
+  const float* u = up.as<float>();
+  float* to = out.as<float>();
+  context_.pool.parallel_for(gate.shape.elements(), kGrainFloats, [&](int64_t begin, int64_t end) {
+    context_.kernels.swiglu(g + begin, u + begin, to + begin, end - begin);
+  });
+}
+
+void CpuDevice::do_route(const ConstTensor& logits, bool normalise, const Routing& routing) {
+  const int64_t rows = logits.shape[0], experts = logits.shape[1], k = routing.experts.shape[1];
+  const float* from = logits.as<float>();
+  route_scratch_.assign(from, from + rows * experts);
+  int32_t* chosen = routing.experts.as<int32_t>();
+  float* weights = routing.weights.as<float>();
+  context_.pool.parallel_for(rows, grain_rows(experts * k), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t)
+      moe_.route_row(route_scratch_.data() + t * experts, experts, normalise, chosen + t * k, weights + t * k, k);
+  });
+}
+
+void CpuDevice::do_experts_add(const ConstTensor& h, const Experts& experts, const Routing& routing, const Tensor& x) {
+  moe_.add(h.as<float>(), experts, routing, x.as<float>());
+}
+
+void CpuDevice::do_gather_rows(const ConstTensor& x, std::span<const int32_t> rows, const Tensor& out) {
+  const size_t bytes = static_cast<size_t>(x.shape[1]) * sizeof(float);
+  for (size_t r = 0; r < rows.size(); ++r)  // memmove: out may be x itself
+    std::memmove(out.data + r * bytes, x.data + static_cast<size_t>(rows[r]) * bytes, bytes);
+}
+
+}  // namespace
+
+std::unique_ptr<Device> open_cpu_device(const DeviceOptions& options) {
+  const int threads = options.threads > 0 ? options.threads : available_cpus();
+  return std::make_unique<CpuDevice>(select_kernels(options.isa), threads, options.precision);
+}
+
+}  // namespace inkstone

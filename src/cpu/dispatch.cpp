@@ -1,0 +1,88 @@
+#include "cpu/dispatch.h"
+
+#include <array>
+#include <cstdlib>
+
+#include "base/error.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace inkstone {
+namespace {
+
+#if defined(__x86_64__)
+struct Features {
+  bool avx2 = false;    // with FMA and F16C
+  bool avx512 = false;  // F, BW, DQ, VL
+};
+
+// Register state that the system saves at a context switch; without it the instructions fault.
+uint64_t enabled_state() {
+  uint32_t low = 0, high = 0;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<uint64_t>(high) << 32) | low;
+}
+
+Features detect() {
+  constexpr uint64_t kYmmState = 0x6, kZmmState = 0xe6;
+  constexpr uint32_t kFma = 1u << 12, kOsxsave = 1u << 27, kAvx = 1u << 28, kF16c = 1u << 29;
+  constexpr uint32_t kAvx2 = 1u << 5, kAvx512f = 1u << 16, kAvx512dq = 1u << 17, kAvx512bw = 1u << 30,
+                     kAvx512vl = 1u << 31;
+  Features features;
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0) return features;
+  constexpr uint32_t kBase = kFma | kOsxsave | kAvx | kF16c;
+  if ((c & kBase) != kBase) return features;
+  const uint64_t state = enabled_state();
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return features;
+  features.avx2 = (state & kYmmState) == kYmmState && (b & kAvx2) != 0;
+  constexpr uint32_t kAvx512 = kAvx512f | kAvx512dq | kAvx512bw | kAvx512vl;
+  features.avx512 = features.avx2 && (state & kZmmState) == kZmmState && (b & kAvx512) == kAvx512;
+  return features;
+}
+#endif
+
+struct Supported {
+  std::array<const Kernels*, 4> tables{};
+  size_t count = 0;
+
+  Supported() {
+    tables[count++] = &kScalarKernels;
+#if defined(__x86_64__)
+    [[maybe_unused]] const Features features = detect();
+#if defined(INKSTONE_HAVE_AVX2)
+    if (features.avx2) tables[count++] = &kAvx2Kernels;
+#endif
+#if defined(INKSTONE_HAVE_AVX512)
+    if (features.avx512) tables[count++] = &kAvx512Kernels;
+#endif
+#endif
+  }
+};
+
+}  // namespace
+
+std::span<const Kernels* const> supported_kernels() {
+  static const Supported supported;
+  return {supported.tables.data(), supported.count};
+}
+
+const Kernels& select_kernels(const std::string& isa) {
+  const std::span<const Kernels* const> tables = supported_kernels();
+  std::string name = isa;
+  if (name.empty()) {
+    const char* forced = std::getenv("INKSTONE_ISA");
+    if (forced == nullptr || *forced == '\0') return *tables.back();
+    name = forced;
+  }
+  std::string available;
+  for (const Kernels* table : tables) {
+    if (name == table->name) return *table;
+    available += (available.empty() ? "" : ", ") + std::string(table->name);
+  }
+  fail(Errc::usage, "instruction set: found \"{}\", expected one that this machine supports: {}", name, available);
+}
+
+}  // namespace inkstone

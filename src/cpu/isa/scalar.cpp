@@ -1,0 +1,249 @@
+// The scalar kernels: the oracle that every other table is tested against. Straightforward, never optimised.
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "cpu/kernels.h"
+
+namespace inkstone {
+namespace {
+
+constexpr int kPanel = 8;
+
+float f32_from_bits(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+uint32_t bits_from_f32(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+uint16_t load_u16(const unsigned char* p) {
+  uint16_t value;
+  memcpy(&value, p, sizeof value);
+  return value;
+}
+
+float load_f32(const unsigned char* p) {
+  float value;
+  memcpy(&value, p, sizeof value);
+  return value;
+}
+
+float from_bf16(uint16_t bits) { return f32_from_bits(static_cast<uint32_t>(bits) << 16); }
+
+float from_f16(uint16_t half) {
+  const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
+  const uint32_t exponent = (half >> 10) & 0x1fu;
+  const uint32_t mantissa = half & 0x3ffu;
+  if (exponent == 0) return f32_from_bits(bits_from_f32(static_cast<float>(mantissa) * 0x1p-24f) | sign);
+  if (exponent == 31) return f32_from_bits(sign | 0x7f800000u | (mantissa << 13));
+  return f32_from_bits(sign | ((exponent + 112u) << 23) | (mantissa << 13));
+}
+
+float from_e2m1(uint32_t code) {
+  static const float kValues[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
+                                    -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
+  return kValues[code & 15];
+}
+
+float from_e4m3(uint32_t code) {  // bias 7, no infinities; all ones is NaN
+  const uint32_t exponent = (code >> 3) & 15u;
+  const uint32_t mantissa = code & 7u;
+  if ((code & 0x7fu) == 0x7fu) return f32_from_bits(0x7fc00000u);
+  const float magnitude = exponent == 0 ? static_cast<float>(mantissa) * 0x1p-9f
+                                        : f32_from_bits(((exponent + 120u) << 23) | (mantissa << 20));
+  return (code & 0x80u) != 0 ? -magnitude : magnitude;
+}
+
+float from_e8m0(uint32_t code) { return code == 0 ? 0x1p-127f : f32_from_bits(code << 23); }
+
+// Code i of a little-endian bit stream. Reads no byte beyond the code's last.
+uint32_t code_at(const unsigned char* row, int64_t i, int bits) {
+  const int64_t bit = i * bits;
+  const int shift = static_cast<int>(bit & 7);
+  uint32_t value = row[bit >> 3];
+  if (shift + bits > 8) value |= static_cast<uint32_t>(row[(bit >> 3) + 1]) << 8;
+  return (value >> shift) & ((1u << bits) - 1u);
+}
+
+float scale_at(ScaleFormat format, const unsigned char* scales, int64_t i) {
+  switch (format) {
+    case ScaleFormat::f32: return load_f32(scales + 4 * i);
+    case ScaleFormat::f16: return from_f16(load_u16(scales + 2 * i));
+    case ScaleFormat::bf16: return from_bf16(load_u16(scales + 2 * i));
+    case ScaleFormat::e8m0: return from_e8m0(scales[i]);
+    case ScaleFormat::e4m3: return from_e4m3(scales[i]);
+    case ScaleFormat::none: break;
+  }
+  return 1.0f;
+}
+
+float weight_at(const Matrix& w, int64_t row, int64_t column) {
+  const unsigned char* codes = w.weight + row * w.row_bytes;
+  if (w.format == WeightFormat::f32) return load_f32(codes + 4 * column);
+  if (w.format == WeightFormat::f16) return from_f16(load_u16(codes + 2 * column));
+  if (w.format == WeightFormat::bf16) return from_bf16(load_u16(codes + 2 * column));
+  const uint32_t code = code_at(codes, column, w.bits);
+  const int64_t group = row * w.groups + column / w.group;
+  const float scale = scale_at(w.scale_format, w.scales, group);
+  if (w.format == WeightFormat::e2m1) return scale * from_e2m1(code);
+  if (w.format == WeightFormat::e4m3) return scale * from_e4m3(code);
+  return scale * static_cast<float>(code) + scale_at(w.scale_format, w.biases, group);
+}
+
+void rms_norm(const float* x, const float* weight, float eps, float* y, int64_t n) {
+  float sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += x[i] * x[i];
+  const float scale = 1.0f / sqrtf(sum / static_cast<float>(n) + eps);
+  for (int64_t i = 0; i < n; ++i) y[i] = x[i] * scale * weight[i];
+}
+
+void norm_rope(float* x, int heads, int d, const float* weight, float eps, const float* table) {
+  const int half = d / 2;
+  for (int h = 0; h < heads; ++h, x += d) {
+    rms_norm(x, weight, eps, x, d);
+    for (int i = 0; i < half; ++i) {
+      const float a = x[i], b = x[i + half], cosine = table[i], sine = table[i + half];
+      x[i] = a * cosine - b * sine;
+      x[i + half] = b * cosine + a * sine;
+    }
+  }
+}
+
+void swiglu(const float* gate, const float* up, float* out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+}
+
+void softmax(float* x, int64_t n) {
+  float max = x[0];
+  for (int64_t i = 1; i < n; ++i) max = x[i] > max ? x[i] : max;
+  float sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += x[i] = expf(x[i] - max);
+  for (int64_t i = 0; i < n; ++i) x[i] /= sum;
+}
+
+void add_scaled(const float* x, float scale, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] += scale * x[i];
+}
+
+void multiply(const float* x, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] *= x[i];
+}
+
+void to_bf16(const float* x, uint16_t* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const uint32_t bits = bits_from_f32(x[i]);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) {
+      y[i] = static_cast<uint16_t>((bits >> 16) | 0x40u);  // NaN stays NaN
+    } else {
+      y[i] = static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+    }
+  }
+}
+
+int codes_per_lane(const Matrix&) { return 1; }
+
+void prepare(const Matrix& w, const float* x, float* prepared) {
+  const int64_t padded = (w.in + kPositionBlock - 1) / kPositionBlock * kPositionBlock;
+  for (int64_t i = 0; i < padded; ++i) prepared[i] = i < w.in ? x[i] : 0.0f;
+}
+
+void gemv(const GemvArgs& a) {
+  for (int64_t o = a.begin; o < a.end; ++o) {
+    for (int r = 0; r < a.rows; ++r) {
+      const float* x = a.x + r * a.x_stride;
+      float sums[4] = {};
+      for (int64_t i = 0; i < a.w->in; ++i) sums[i & 3] += weight_at(*a.w, o, i) * x[i];
+      float& y = a.y[r * a.y_stride + o];
+      y = (a.add ? y : 0.0f) + ((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    }
+  }
+}
+
+void dequantize(const Matrix& w, int64_t row, int64_t begin, int64_t end, float* out, float*) {
+  for (int64_t i = begin; i < end; ++i) out[i - begin] = i < w.in ? weight_at(w, row, i) : 0.0f;
+}
+
+void pack(const Matrix& w, const float* const* x, int rows, int64_t begin, int64_t end, float* out) {
+  for (int64_t i = begin; i < end; ++i)
+    for (int t = 0; t < kPanel; ++t) out[(i - begin) * kPanel + t] = t < rows && i < w.in ? x[t][i] : 0.0f;
+}
+
+void gemm(int64_t m, int n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc,
+          bool accumulate) {
+  for (int64_t i = 0; i < m; ++i) {
+    for (int j = 0; j < n; ++j) {
+      float sum = 0;
+      for (int64_t l = 0; l < k; ++l) sum += a[i * lda + l] * b[l * ldb + j];
+      c[i * ldc + j] = (accumulate ? c[i * ldc + j] : 0.0f) + sum;
+    }
+  }
+}
+
+void store_transposed(const float* c, int64_t ldc, int m, int n, float* y, int64_t y_stride, bool add) {
+  for (int t = 0; t < n; ++t)
+    for (int o = 0; o < m; ++o) y[t * y_stride + o] = (add ? y[t * y_stride + o] : 0.0f) + c[o * ldc + t];
+}
+
+float kv_at(const AttendArgs& a, const void* cache, int token, int i) {
+  const int64_t at = a.blocks[token / a.block_tokens] * a.block_stride + (token % a.block_tokens) * a.d + i;
+  return a.bf16 ? from_bf16(static_cast<const uint16_t*>(cache)[at]) : static_cast<const float*>(cache)[at];
+}
+
+float score(const AttendArgs& a, const float* q, int token) {
+  float sum = 0;
+  for (int i = 0; i < a.d; ++i) sum += q[i] * kv_at(a, a.k, token, i);
+  return sum * a.scale;
+}
+
+void attend(const AttendArgs& a) {
+  for (int j = 0; j < a.queries; ++j) {
+    const float* q = a.q + static_cast<int64_t>(j) * a.d;
+    float* out = a.out + static_cast<int64_t>(j) * a.d;
+    const int end = a.end < a.limits[j] ? a.end : a.limits[j];
+    float max = -INFINITY, sum = 0;
+    for (int token = a.begin; token < end; ++token) {
+      const float s = score(a, q, token);
+      max = s > max ? s : max;
+    }
+    memset(out, 0, static_cast<size_t>(a.d) * sizeof(float));
+    for (int token = a.begin; token < end; ++token) {
+      const float p = expf(score(a, q, token) - max);
+      sum += p;
+      for (int i = 0; i < a.d; ++i) out[i] += p * kv_at(a, a.v, token, i);
+    }
+    a.max[j] = max;
+    a.sum[j] = sum;
+  }
+}
+
+}  // namespace
+
+extern const Kernels kScalarKernels = {
+    .name = "scalar",
+    .lanes = 1,
+    .panel = kPanel,
+    .tile_rows = 4,
+    .rms_norm = rms_norm,
+    .norm_rope = norm_rope,
+    .swiglu = swiglu,
+    .softmax = softmax,
+    .add_scaled = add_scaled,
+    .multiply = multiply,
+    .to_bf16 = to_bf16,
+    .codes_per_lane = codes_per_lane,
+    .prepare = prepare,
+    .gemv = gemv,
+    .dequantize = dequantize,
+    .pack = pack,
+    .gemm = gemm,
+    .store_transposed = store_transposed,
+    .attend = attend,
+};
+
+}  // namespace inkstone

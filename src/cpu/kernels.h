@@ -1,0 +1,115 @@
+// Kernels: one table of plain functions for each instruction set; no state, no allocation, no exceptions.
+// The files under isa/ may include only this, intrinsics, <stdint.h> and <string.h>: an inline function compiled
+// there with AVX-512 could be the copy that the linker keeps for everybody.
+//
+// Order of columns. A kernel may read the columns of a weight in an order that its unpacking finds cheap. With L =
+// lanes and c = codes_per_lane(w), position p of a block of L * c positions holds column
+//     block * L * c + (p % L) * c + p / L        (p within the block; c = 1 is the natural order)
+// prepare(), pack() and dequantize() all speak in positions, so products agree. Positions beyond `in` are zeros.
+#pragma once
+
+#include <stdint.h>
+
+namespace inkstone {
+
+enum class WeightFormat : uint8_t { f32, f16, bf16, affine, e2m1, e4m3 };
+enum class ScaleFormat : uint8_t { none, f32, f16, bf16, e8m0, e4m3 };
+
+// Positions are padded to a multiple of this; K chunks are multiples of it (2 bits: 16 lanes of 16 codes).
+constexpr int64_t kPositionBlock = 256;
+// Rows that gemv takes at once; more go through pack() and gemm().
+constexpr int kGemvRows = 8;
+
+// A matrix in the file's own layout: rows of codes, scales and biases, none of them aligned.
+struct Matrix {
+  const unsigned char* weight;  // [out] rows of row_bytes
+  const unsigned char* scales;  // [out, groups] in scale_format
+  const unsigned char* biases;  // as scales; affine only, else null
+  int64_t out;
+  int64_t in;
+  int64_t row_bytes;
+  int64_t groups;  // in / group; 0 for plain formats
+  int group;
+  int bits;
+  WeightFormat format;
+  ScaleFormat scale_format;
+};
+
+struct GemvArgs {
+  const Matrix* w;
+  const float* x;    // [rows] rows as prepare() writes them, x_stride floats apart
+  int64_t x_stride;  // at least prepared_floats(in)
+  int rows;          // 1 .. kGemvRows
+  int64_t begin;     // rows of the weight: [begin, end)
+  int64_t end;
+  float* y;  // y[r * y_stride + o]
+  int64_t y_stride;
+  bool add;        // y += instead of y =
+  float* scratch;  // scale_floats(in) floats of this thread's
+};
+
+// Attention of some queries over one range of one KV head's tokens, as a partial softmax.
+struct AttendArgs {
+  const float* q;         // [queries, d]
+  const int32_t* limits;  // [queries] tokens that each may see, ascending
+  int queries;
+  int d;
+  const void* k;          // this head's tokens within block 0; token t of block b at (b * block_stride + t * d)
+  const void* v;          // elements of bf16 or f32
+  bool bf16;              // else f32
+  int64_t block_stride;   // elements between blocks
+  int block_tokens;       // a multiple of 16, at most 64
+  const int32_t* blocks;  // block table
+  int begin;              // tokens [begin, end); begin is a multiple of block_tokens
+  int end;
+  float scale;
+  float* out;      // [queries, d] sum of exp(s - max) v
+  float* max;      // [queries] -infinity where a query sees nothing of the range
+  float* sum;      // [queries] sum of exp(s - max)
+  float* scratch;  // attend_floats(queries, d) floats of this thread's, 64-byte aligned
+};
+
+struct Kernels {
+  const char* name;
+  int lanes;      // L
+  int panel;      // columns of a packed panel of activations
+  int tile_rows;  // rows of a register tile of gemm: panels of weights are multiples of it
+
+  // y = x / sqrt(mean(x^2) + eps) * weight. y may be x.
+  void (*rms_norm)(const float* x, const float* weight, float eps, float* y, int64_t n);
+  // Each of `heads` heads of d floats: RMS norm, then element i rotates with i + d/2. table: d/2 cosines, d/2 sines.
+  void (*norm_rope)(float* x, int heads, int d, const float* weight, float eps, const float* table);
+  // out = gate / (1 + exp(-gate)) * up. out may be gate.
+  void (*swiglu)(const float* gate, const float* up, float* out, int64_t n);
+  // x = exp(x - max(x)) / sum. In place.
+  void (*softmax)(float* x, int64_t n);
+  // y += scale * x
+  void (*add_scaled)(const float* x, float scale, float* y, int64_t n);
+  // y *= x
+  void (*multiply)(const float* x, float* y, int64_t n);
+  // Round to nearest even.
+  void (*to_bf16)(const float* x, uint16_t* y, int64_t n);
+
+  // c of this format, above.
+  int (*codes_per_lane)(const Matrix& w);
+  // One row of activations for gemv: round_up(in, kPositionBlock) positions, then what the kernel wants to know.
+  void (*prepare)(const Matrix& w, const float* x, float* prepared);
+  void (*gemv)(const GemvArgs& args);
+  // Positions [begin, end), multiples of kPositionBlock, of one row of the weight. out [end - begin].
+  void (*dequantize)(const Matrix& w, int64_t row, int64_t begin, int64_t end, float* out, float* scratch);
+  // out[(p - begin) * panel + t] = position p of row t; zeros for t in [rows, panel).
+  void (*pack)(const Matrix& w, const float* const* x, int rows, int64_t begin, int64_t end, float* out);
+  // c [m, n] (+)= a [m, k] b [k, n], strides in floats. n <= panel.
+  void (*gemm)(int64_t m, int n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c,
+               int64_t ldc, bool accumulate);
+  // y[t * y_stride + o] (+)= c[o * ldc + t], o < m, t < n
+  void (*store_transposed)(const float* c, int64_t ldc, int m, int n, float* y, int64_t y_stride, bool add);
+
+  void (*attend)(const AttendArgs& args);
+};
+
+extern const Kernels kScalarKernels;
+extern const Kernels kAvx2Kernels;
+extern const Kernels kAvx512Kernels;
+
+}  // namespace inkstone

@@ -1,0 +1,82 @@
+#include "cpu/moe.h"
+
+#include <algorithm>
+
+namespace inkstone {
+
+void MoeMlp::route_row(float* logits, int64_t experts, bool normalise, int32_t* chosen, float* weights,
+                       int64_t k) const {
+  context_.kernels.softmax(logits, experts);
+  float sum = 0;
+  for (int64_t j = 0; j < k; ++j) {
+    int64_t best = -1;
+    for (int64_t e = 0; e < experts; ++e)  // taken ones are negative; the first of equals wins
+      if (logits[e] >= 0 && (best < 0 || logits[e] > logits[best])) best = e;
+    if (best < 0) best = 0;  // only NaN logits lead here: keep the index sound, the weight stays NaN
+    chosen[j] = static_cast<int32_t>(best);
+    weights[j] = logits[best];
+    sum += weights[j];
+    logits[best] = -1.0f;
+  }
+  if (!normalise) return;
+  for (int64_t j = 0; j < k; ++j) weights[j] /= sum;
+}
+
+void MoeMlp::group_by_expert(const int32_t* chosen, int64_t pairs, int64_t k, int64_t experts) {
+  offsets_.assign(static_cast<size_t>(experts) + 1, 0);
+  for (int64_t i = 0; i < pairs; ++i) {
+    CHECK(chosen[i] >= 0 && chosen[i] < experts);
+    ++offsets_[static_cast<size_t>(chosen[i]) + 1];
+  }
+  for (size_t e = 0; e < static_cast<size_t>(experts); ++e) offsets_[e + 1] += offsets_[e];
+  rows_.resize(static_cast<size_t>(pairs));
+  place_.resize(static_cast<size_t>(pairs));
+  for (int64_t i = 0; i < pairs; ++i) {  // offsets_[e] moves to the start of e + 1
+    const int32_t place = offsets_[static_cast<size_t>(chosen[i])]++;
+    place_[static_cast<size_t>(i)] = place;
+    rows_[static_cast<size_t>(place)] = static_cast<int32_t>(i / k);
+  }
+  std::copy_backward(offsets_.begin(), offsets_.end() - 1, offsets_.end());
+  offsets_[0] = 0;
+}
+
+void MoeMlp::add(const float* h, const Experts& experts, const Routing& routing, float* x) {
+  const int64_t count = experts.gate_proj.weight.experts, width = experts.gate_proj.in();
+  const int64_t hidden = experts.gate_proj.out(), k = routing.experts.shape[1];
+  const int64_t tokens = routing.experts.shape[0], pairs = tokens * k;
+  group_by_expert(routing.experts.as<int32_t>(), pairs, k, count);
+  float* gate = context_.floats(Scratch::experts_gate, pairs * hidden);
+  float* up = context_.floats(Scratch::experts_up, pairs * hidden);
+  float* down = context_.floats(Scratch::experts_down, pairs * width);
+  const auto for_each_expert = [&](auto&& product) {
+    for (int64_t e = 0; e < count; ++e) {
+      const int32_t first = offsets_[static_cast<size_t>(e)];
+      const int rows = offsets_[static_cast<size_t>(e) + 1] - first;
+      if (rows > 0) product(e, first, rows);
+    }
+  };
+  products_.clear();
+  for_each_expert([&](int64_t e, int32_t first, int rows) {
+    const int32_t* from = rows_.data() + first;
+    products_.push_back({&experts.gate_proj, e, h, width, from, rows, gate + first * hidden, hidden});
+    products_.push_back({&experts.up_proj, e, h, width, from, rows, up + first * hidden, hidden});
+  });
+  multiplier_.multiply(products_, false);
+  context_.pool.parallel_for(pairs * hidden, 16384, [&](int64_t begin, int64_t end) {
+    context_.kernels.swiglu(gate + begin, up + begin, gate + begin, end - begin);
+  });
+  products_.clear();
+  for_each_expert([&](int64_t e, int32_t first, int rows) {
+    products_.push_back(
+        {&experts.down_proj, e, gate + first * hidden, hidden, nullptr, rows, down + first * width, width});
+  });
+  multiplier_.multiply(products_, false);
+  const float* weights = routing.weights.as<float>();
+  const int64_t grain = std::max<int64_t>(1, 16384 / (width * k));
+  context_.pool.parallel_for(tokens, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * k; i < end * k; ++i)
+      context_.kernels.add_scaled(down + place_[static_cast<size_t>(i)] * width, weights[i], x + i / k * width, width);
+  });
+}
+
+}  // namespace inkstone
