@@ -67,8 +67,22 @@ std::vector<Bpe::Merge> resolve_merges(const TokenizerFile& file, const Vocabula
   merges.reserve(file.merges.size());
   std::string both;
   int32_t guess = -1;
-  for (const auto& [left, right] : file.merges) {
-    Bpe::Merge merge{vocabulary.find(left), vocabulary.find(right), -1};
+  constexpr size_t kAhead = 16;
+  uint64_t left_hashes[kAhead], right_hashes[kAhead];
+  for (size_t i = 0; i < file.merges.size() + kAhead; ++i) {
+    const size_t place = i % kAhead;
+    Bpe::Merge merge{-1, -1, -1};
+    std::string_view left, right;
+    if (i >= kAhead) {
+      left = file.merges[i - kAhead].left, right = file.merges[i - kAhead].right;
+      merge.left = vocabulary.find(left, left_hashes[place]);
+      merge.right = vocabulary.find(right, right_hashes[place]);
+    }
+    if (i < file.merges.size()) {
+      vocabulary.prefetch(left_hashes[place] = vocabulary.hash(file.merges[i].left));
+      vocabulary.prefetch(right_hashes[place] = vocabulary.hash(file.merges[i].right));
+    }
+    if (i < kAhead) continue;
     if (merge.left < 0 || merge.right < 0)
       fail(Errc::bad_file, "{}: model.merges[{}]: \"{}\" is no token of the vocab", origin, merges.size(),
            (merge.left < 0 ? left : right).substr(0, 80));
