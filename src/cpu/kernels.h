@@ -48,6 +48,16 @@ struct GemvArgs {
   float* scratch;  // of this thread: 4 * (groups + 64) floats
 };
 
+// Positions [begin, end), multiples of kPositionBlock, of some rows of a weight: out[r * stride + p - begin].
+struct DequantizeArgs {
+  const Matrix* w;
+  int64_t row, rows;
+  int64_t begin, end;
+  float* out;
+  int64_t stride;
+  float* scratch;  // of this thread: 2 * (groups + 64) floats
+};
+
 // Attention of some queries over one range of one KV head's tokens, as a partial softmax.
 struct AttendArgs {
   const float* q;         // [queries, d]
@@ -98,8 +108,7 @@ struct Kernels {
   // at most half as many floats again.
   void (*prepare)(const Matrix& w, const float* x, float* prepared);
   void (*gemv)(const GemvArgs& args);
-  // Positions [begin, end), multiples of kPositionBlock, of one row of the weight. out [end - begin].
-  void (*dequantize)(const Matrix& w, int64_t row, int64_t begin, int64_t end, float* out, float* scratch);
+  void (*dequantize)(const DequantizeArgs& args);
   // out[(p - begin) * panel + t] = position p of row t; zeros for t in [rows, panel).
   void (*pack)(const Matrix& w, const float* const* x, int rows, int64_t begin, int64_t end, float* out);
   // c [m, n] (+)= a [m, k] b [k, n], strides in floats. n <= panel; columns of b and c up to the next multiple of

@@ -213,8 +213,14 @@ void Multiplier::run_many(const Product& p, const Input& input, const Task& task
   float* c = a + kernels.tile_rows * kPanelTiles * kPositionBlock;
   float* scales = c + kernels.tile_rows * kPanelTiles * round_up(p.rows, kernels.panel);
   for (int64_t k = 0; k < padded; k += kPositionBlock) {
-    for (int64_t o = 0; o < m; ++o)
-      kernels.dequantize(p.w, task.begin + o, k, k + kPositionBlock, a + o * kPositionBlock, scales);
+    kernels.dequantize({.w = &p.w,
+                        .row = task.begin,
+                        .rows = m,
+                        .begin = k,
+                        .end = k + kPositionBlock,
+                        .out = a,
+                        .stride = kPositionBlock,
+                        .scratch = scales});
     for (int t = 0; t < p.rows; t += kernels.panel) {
       const float* b = x + t / kernels.panel * input.stride + k * kernels.panel;
       kernels.gemm(m, std::min(kernels.panel, p.rows - t), kPositionBlock, a, kPositionBlock, b, kernels.panel,

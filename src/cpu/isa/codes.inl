@@ -32,8 +32,8 @@ struct PlainF32 {
   static F32 get(const unsigned char* p, int64_t n) { return load_f32(p, n); }
 };
 
-// `count` scales as floats, then zeros for at least kScalePad more: tails of blocks read them.
-constexpr int64_t kScalePad = 32;
+// `count` scales as floats, then zeros for at least kScalePad more: blocks load a whole vector from their first group.
+constexpr int64_t kScalePad = kLanes;
 
 template <class Load>
 void widen(const unsigned char* from, int bytes, int64_t count, float* to, Load load) {

@@ -7,58 +7,64 @@ constexpr int kTileRows = kLanes == 16 ? 14 : 6;
 constexpr int kPanel = 2 * kLanes;
 
 struct DequantizeUse {
-  const Matrix& w;
-  int64_t row, begin, end;
-  float* out;
-  float* scratch;
+  const DequantizeArgs& a;
 
-  RowScales scales() const {
-    const int64_t last = end < w.in ? end : w.in;
-    return widen_row(w, row, begin / w.group, last / w.group, scratch);
+  RowScales scales(int64_t row) const {
+    const int64_t last = a.end < a.w->in ? a.end : a.w->in;
+    return widen_row(*a.w, row, a.begin / a.w->group, last / a.w->group, a.scratch);
+  }
+  const unsigned char* codes(int64_t row, int64_t bits) const {
+    return a.w->weight + row * a.w->row_bytes + a.begin * bits / 8;
   }
   template <class Lane>
   void lane(const Lane& format) const {
     using At = LaneScales<Lane>;
-    const At at(w.group);
-    const RowScales values = scales();
-    for (int64_t i = begin; i < end; i += At::kBlock) {
-      const int64_t lanes = i < w.in ? (w.in - i) / At::kCodes : 0;
-      const unsigned char* codes = w.weight + row * w.row_bytes + i / At::kCodes * 4;
-      const U32 words = lanes >= kLanes ? U32::load(codes) : U32::load(codes, lanes);
-      // Beyond the end: the pad of zeros behind the scales, which the last partial block may overrun.
-      const F32 scale = lanes > 0 ? at.get(values.scales, i - begin) : F32::zero();
-      const F32 bias = values.biases != nullptr && lanes > 0 ? at.get(values.biases, i - begin) : F32::zero();
+    const At at(a.w->group);
+    for (int64_t r = 0; r < a.rows; ++r) {
+      const RowScales values = scales(a.row + r);
+      const unsigned char* from = codes(a.row + r, Lane::kBits);
+      float* out = a.out + r * a.stride;
+      for (int64_t i = 0; i < a.end - a.begin; i += At::kBlock, from += 4 * kLanes) {
+        const int64_t left = a.w->in - a.begin - i, lanes = left > 0 ? left / At::kCodes : 0;
+        const U32 words = lanes >= kLanes ? U32::load(from) : U32::load(from, lanes);
+        const F32 scale = lanes > 0 ? at.get(values.scales, i) : F32::zero();
+        const F32 bias = values.biases != nullptr && lanes > 0 ? at.get(values.biases, i) : F32::zero();
 #pragma GCC unroll 16
-      for (int j = 0; j < At::kCodes; ++j)
-        fma(format.get(words, j * Lane::kBits), scale, bias).store(out + (i - begin) + j * kLanes);
+        for (int j = 0; j < At::kCodes; ++j)
+          fma(format.get(words, j * Lane::kBits), scale, bias).store(out + i + j * kLanes);
+      }
     }
   }
   template <class Group>
   void group(const Group&) const {
-    const RowScales values = scales();
-    int64_t i = begin;
-    for (; i < end && i < w.in; i += kUnit) {
-      const unsigned char* codes = w.weight + row * w.row_bytes + i * Group::kBits / 8;
-      const F32 scale = F32::all(values.scales[(i - begin) / w.group]);
-      const F32 bias = values.biases != nullptr ? F32::all(values.biases[(i - begin) / w.group]) : F32::zero();
+    for (int64_t r = 0; r < a.rows; ++r) {
+      const RowScales values = scales(a.row + r);
+      const unsigned char* from = codes(a.row + r, Group::kBits);
+      float* out = a.out + r * a.stride;
+      int64_t i = 0;
+      for (; i < a.end - a.begin && a.begin + i < a.w->in; i += kUnit, from += kUnit * Group::kBits / 8) {
+        const F32 scale = F32::all(values.scales[i / a.w->group]);
+        const F32 bias = values.biases != nullptr ? F32::all(values.biases[i / a.w->group]) : F32::zero();
 #pragma GCC unroll 4
-      for (int v = 0; v < kUnit / kLanes; ++v)
-        fma(Group::get(codes, v), scale, bias).store(out + (i - begin) + v * kLanes);
+        for (int v = 0; v < kUnit / kLanes; ++v) fma(Group::get(from, v), scale, bias).store(out + i + v * kLanes);
+      }
+      for (; i < a.end - a.begin; i += kLanes) F32::zero().store(out + i);
     }
-    for (; i < end; i += kLanes) F32::zero().store(out + (i - begin));
   }
   template <class Plain>
   void plain(const Plain&) const {
-    int64_t i = begin;
-    for (; i < end && i < w.in; i += kLanes)
-      Plain::get(w.weight + row * w.row_bytes + i * Plain::kBytes, w.in - i).store(out + (i - begin));
-    for (; i < end; i += kLanes) F32::zero().store(out + (i - begin));
+    for (int64_t r = 0; r < a.rows; ++r) {
+      const unsigned char* from = codes(a.row + r, 8 * Plain::kBytes);
+      for (int64_t i = 0; i < a.end - a.begin; i += kLanes) {
+        const int64_t left = a.w->in - a.begin - i;
+        const F32 v = left > 0 ? Plain::get(from + i * Plain::kBytes, left) : F32::zero();
+        v.store(a.out + r * a.stride + i);
+      }
+    }
   }
 };
 
-void dequantize(const Matrix& w, int64_t row, int64_t begin, int64_t end, float* out, float* scratch) {
-  with_format(w, DequantizeUse{w, row, begin, end, out, scratch});
-}
+void dequantize(const DequantizeArgs& a) { with_format(*a.w, DequantizeUse{a}); }
 
 // Square by square: L tokens x L columns are transposed in registers, each column goes to its position.
 void pack(const Matrix& w, const float* const* x, int rows, int64_t begin, int64_t end, float* out) {
