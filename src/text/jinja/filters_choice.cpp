@@ -46,8 +46,11 @@ std::string name_at(const char* filter, Args arguments, size_t index) {
   return std::string(arguments.positional[index].view());
 }
 
+// What is false, None too, has no items for these filters.
+std::vector<Value> walk_or_nothing(const Value& value) { return value.truthy() ? walk(value) : std::vector<Value>(); }
+
 Value filter_map(Interpreter& interpreter, const Value& value, Args arguments) {
-  std::vector<Value> items = walk(value);
+  std::vector<Value> items = walk_or_nothing(value);
   if (arguments.positional.empty()) {
     const Bound bound("map", {{}, arguments.named}, {"attribute", "default"}, 1);
     for (Value& item : items) {
@@ -71,7 +74,7 @@ Value chosen(const char* filter, Interpreter& interpreter, const Value& value, A
   const bool tested = arguments.positional.size() > first;
   const std::string test = tested ? name_at(filter, arguments, first) : std::string();
   const Arguments rest = tested ? without_first(arguments, first + 1) : Arguments();
-  for (Value& item : walk(value)) {
+  for (Value& item : walk_or_nothing(value)) {
     const Value seen = by_attribute ? attribute_path(interpreter, item, arguments.positional[0]) : item;
     const bool holds = tested ? interpreter.test(test, seen, rest) : seen.truthy();
     if (holds == wanted) kept.push_back(std::move(item));

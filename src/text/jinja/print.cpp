@@ -198,7 +198,9 @@ class JsonWriter {
       append_checked(out_, python_repr(value.as_double()), kMessage);
     else if (value.is_text())
       json_text(out_, *value.as_text(), style_.ensure_ascii);
-    else if (value.is_list() && (value.as_list()->kind == List::Kind::list || value.as_list()->is_tuple()))
+    else if (value.is_list() && value.as_list()->kind == List::Kind::generator)
+      write_list(List(walk(value), List::Kind::list), depth);  // the reference refuses it, published templates do it
+    else if (value.is_list() && value.as_list()->kind != List::Kind::range && value.as_list()->kind != List::Kind::view)
       write_list(*value.as_list(), depth);
     else if (value.is_dict())
       write_dict(*value.as_dict(), depth);
