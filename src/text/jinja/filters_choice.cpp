@@ -52,7 +52,7 @@ std::vector<Value> walk_or_nothing(const Value& value) { return value.truthy() ?
 Value filter_map(Interpreter& interpreter, const Value& value, Args arguments) {
   std::vector<Value> items = walk_or_nothing(value);
   if (arguments.positional.empty()) {
-    const Bound bound("map", {{}, arguments.named}, {"attribute", "default"}, 1);
+    const Bound bound("map", arguments, {"attribute", "default"}, 1);
     for (Value& item : items) {
       item = attribute_path(interpreter, item, bound[0]);
       if (item.is_undefined() && bound.has(1) && !bound[1].is_none()) item = bound[1];

@@ -14,6 +14,7 @@ constexpr int64_t kMaxWidth = 10'000;
 struct Spec {
   bool left = false, centre = false, plus = false, space = false, alternate = false, zero = false, aligned = false;
   bool grouped = false;
+  bool sign_first = false;  // {:=6}: the filling stands between sign and digits
   char32_t fill = ' ';
   int64_t width = 0;
   int64_t precision = -1;
@@ -92,8 +93,8 @@ TextPtr formatted_number(const Value& value, const Spec& spec) {
   const bool negative = value.is_double() ? std::signbit(value.as_double()) : value.as_int() < 0;
   const std::string sign = negative ? "-" : spec.plus ? "+" : spec.space ? " " : "";
   if (spec.zero && !spec.left && !spec.aligned) {
-    const TextPtr body =
-        filled(*make_text(digits, true), spec.width - static_cast<int64_t>(sign.size()), '0', Side::right);
+    const TextPtr body = filled(*make_text(digits, true), spec.width - static_cast<int64_t>(sign.size()),
+                                spec.fill == ' ' && !spec.sign_first ? U'0' : spec.fill, Side::right);
     return make_text(sign + std::string(body->view()), true);
   }
   return padded(*make_text(sign + digits, true), spec, spec.left ? Side::left : Side::right);
@@ -325,6 +326,7 @@ class Braces {
     spec.left = align == '<';
     spec.centre = align == '^';
     spec.aligned = align != '\0' && align != '=';
+    spec.sign_first = align == '=' && !spec.zero;
     spec.zero |= align == '=';
     if (spec.type == 's' || spec.type == 'r') {
       if (spec.type == 's' && value.is_number() && !value.is_bool()) raise("unknown format code 's' for a number");

@@ -24,6 +24,7 @@ class Bound {
  public:
   Bound(std::string_view function, const Arguments& arguments, std::initializer_list<const char*> names,
         size_t required = 0);
+  Bound(std::string_view, Arguments&&, std::initializer_list<const char*>, size_t = 0) = delete;  // keeps pointers
   bool has(size_t index) const { return values_[index] != nullptr; }
   const Value& operator[](size_t index) const { return *values_[index]; }
   int64_t integer(size_t index, int64_t otherwise) const;

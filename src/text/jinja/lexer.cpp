@@ -214,6 +214,8 @@ class Lexer {
         }
       }
     }
+    if (!real && peek() == '0' && text_.substr(at_, end - at_).find_first_not_of("0_") != std::string_view::npos)
+      fail_here("an integer begins with 0");
     push_number(real ? Token::Kind::real : Token::Kind::integer, end);
   }
 

@@ -55,7 +55,7 @@ std::vector<Value> split_space(const Text& text, int64_t most) {
   size_t at = skip_space(view, 0);
   while (at < view.size()) {
     if (most-- == 0) {
-      parts.push_back(slice(text, at, trim_space_end(view)));
+      parts.push_back(slice(text, at, view.size()));
       break;
     }
     size_t end = at;
@@ -77,7 +77,7 @@ std::vector<Value> rsplit_space(const Text& text, int64_t most) {
   size_t end = trim_space_end(view);
   while (end > 0) {
     if (most-- == 0) {
-      parts.push_back(slice(text, skip_space(view, 0), end));
+      parts.push_back(slice(text, 0, end));
       break;
     }
     size_t begin = end;
