@@ -1,18 +1,19 @@
 #include "format/safetensors.h"
 
+#include <simdjson.h>
+
 #include <algorithm>
-#include <bit>
-#include <cstring>
+#include <array>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
-#include "base/json.h"
-#include "format/json_fields.h"
 
 namespace inkstone {
 namespace {
+
+using Element = simdjson::dom::element;
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the format's own library
 
@@ -42,15 +43,28 @@ class HeaderParser {
   HeaderParser(std::span<const std::byte> file, std::string_view origin) : file_(file), origin_(origin) {}
 
   SafetensorsHeader parse() {
-    const Json json = Json::parse(header_text(), origin_);
-    if (!json.is_object()) fail(Errc::bad_file, "{}: header: found {}, expected an object", origin_, json.type_name());
+    // Not by way of Json: a header may name 100000 tensors, and opening is felt.
+    simdjson::dom::parser parser;
+    const simdjson::padded_string text(header_text());
+    simdjson::dom::element root;
+    if (const auto error = parser.parse(text).get(root); error != simdjson::SUCCESS)
+      fail(Errc::bad_file, "{}: header: not valid JSON: {}", origin_, simdjson::error_message(error));
+    simdjson::dom::object object;
+    if (root.get(object) != simdjson::SUCCESS) fail(Errc::bad_file, "{}: header: expected an object", origin_);
     SafetensorsHeader header;
-    ranges_.reserve(json.as_object().size());
-    for (const auto& [name, value] : json.as_object()) {
-      if (name == "__metadata__")
+    bool has_metadata = false;
+    ranges_.reserve(object.size());
+    for (const auto& [name, value] : object) {
+      if (name == "__metadata__") {
+        if (std::exchange(has_metadata, true)) fail(Errc::bad_file, "{}: __metadata__: stands twice", origin_);
         header.metadata = metadata(value);
-      else
-        header.tensors.emplace(name, tensor(name, value));
+        continue;
+      }
+      const size_t count = header.tensors.size();
+      // Writers sort names, so most belong at the end.
+      const auto entry = header.tensors.emplace_hint(header.tensors.end(), name, tensor(name, value));
+      if (header.tensors.size() == count) fail(Errc::bad_file, "{}: {}: stands twice", origin_, name);
+      ranges_.back().name = entry->first;
     }
     check_coverage();
     return header;
@@ -72,73 +86,85 @@ class HeaderParser {
     return text;
   }
 
-  std::map<std::string, std::string, std::less<>> metadata(const Json& value) const {
+  std::map<std::string, std::string, std::less<>> metadata(const Element& value) const {
     std::map<std::string, std::string, std::less<>> map;
     if (value.is_null()) return map;
     if (!value.is_object())
-      fail(Errc::bad_file, "{}: __metadata__: found {}, expected an object or null", origin_, value.type_name());
-    for (const auto& [key, item] : value.as_object()) {
+      fail(Errc::bad_file, "{}: __metadata__: found {}, expected an object or null", origin_, found(value));
+    for (const auto& [key, item] : simdjson::dom::object(value)) {
       if (!item.is_string())
-        fail(Errc::bad_file, "{}: __metadata__.{}: found {}, expected a string", origin_, key, item.type_name());
-      map.emplace(key, item.as_string());
+        fail(Errc::bad_file, "{}: __metadata__.{}: found {}, expected a string", origin_, key, found(item));
+      if (!map.emplace(key, std::string_view(item)).second)
+        fail(Errc::bad_file, "{}: __metadata__.{}: stands twice", origin_, key);
     }
     return map;
   }
 
-  // A member that must be an array of non-negative ints.
-  const Json::Array& array(std::string_view name, const Json& entry, const char* key) const {
-    const Json* value = entry.find(key);
-    if (value == nullptr || !value->is_array())
-      fail(Errc::bad_file, "{}: {}: {}: found {}, expected an array", origin_, name, key,
-           value == nullptr ? "nothing" : value->type_name());
-    for (const Json& item : value->as_array())
-      if (!item.is_int() || item.as_int() < 0)
-        fail(Errc::bad_file, "{}: {}: {}: found {}, expected ints from 0", origin_, name, key, describe(item));
-    return value->as_array();
+  static std::string found(const Element& value) {
+    const std::string text = simdjson::minify(value);
+    return text.size() <= 60 ? text : fmt::format("{} bytes of JSON", text.size());
   }
 
-  DType dtype(std::string_view name, const Json& entry) const {
-    const Json* value = entry.find("dtype");
-    if (value == nullptr || !value->is_string())
-      fail(Errc::bad_file, "{}: {}: dtype: found {}, expected a string", origin_, name,
-           value == nullptr ? "nothing" : value->type_name());
-    const auto known = dtype_of(value->as_string());
-    if (known) return *known;
-    if (is_foreign_dtype(value->as_string()))
-      fail(Errc::unsupported, "{}: {}: dtype {}: not an element type of MLX checkpoints", origin_, name,
-           value->as_string());
-    fail(Errc::bad_file, "{}: {}: dtype: found {}, expected BF16, F16, F32, U32, U8, ..", origin_, name,
-         describe(*value));
-  }
-
-  ConstTensor tensor(std::string_view name, const Json& entry) {
-    if (!entry.is_object())
-      fail(Errc::bad_file, "{}: {}: found {}, expected an object", origin_, name, entry.type_name());
-    ConstTensor tensor;
-    tensor.dtype = dtype(name, entry);
-
-    const Json::Array& dims = array(name, entry, "shape");
-    if (dims.size() > static_cast<size_t>(Shape::kMaxRank))
-      fail(Errc::unsupported, "{}: {}: shape: {} dimensions, expected at most {}", origin_, name, dims.size(),
-           Shape::kMaxRank);
-    uint64_t size = static_cast<uint64_t>(dtype_size(tensor.dtype));
-    bool zero = false;
-    for (const Json& dim : dims) {
-      tensor.shape.push_back(dim.as_int());
-      // The product of the non-zero dimensions must fit, too: Shape::elements() multiplies from the left.
-      const uint64_t factor = static_cast<uint64_t>(dim.as_int());
-      zero = zero || factor == 0;
-      if (factor > 1 && size > static_cast<uint64_t>(INT64_MAX) / factor)
-        fail(Errc::bad_file, "{}: {}: shape {}: its size overflows", origin_, name, describe_dims(dims));
-      size *= std::max<uint64_t>(factor, 1);
+  // Up to N non-negative ints.
+  template <size_t N>
+  size_t ints(std::string_view name, const char* key, const Element& value, std::array<uint64_t, N>& out) const {
+    simdjson::dom::array array;
+    if (value.get(array) != simdjson::SUCCESS)
+      fail(Errc::bad_file, "{}: {}: {}: found {}, expected an array", origin_, name, key, found(value));
+    size_t count = 0;
+    for (const Element item : array) {
+      int64_t number = 0;
+      if (!item.is_int64() || item.get(number) != simdjson::SUCCESS || number < 0)
+        fail(Errc::bad_file, "{}: {}: {}: found {}, expected ints from 0 to 2^63 - 1", origin_, name, key, found(item));
+      if (count == N) fail(Errc::unsupported, "{}: {}: {}: more than {} values", origin_, name, key, N);
+      out[count++] = static_cast<uint64_t>(number);
     }
-    if (zero) size = 0;
+    return count;
+  }
 
-    const Json::Array& offsets = array(name, entry, "data_offsets");
-    if (offsets.size() != 2)
-      fail(Errc::bad_file, "{}: {}: data_offsets: found {} values, expected 2", origin_, name, offsets.size());
-    const uint64_t begin = static_cast<uint64_t>(offsets[0].as_int());
-    const uint64_t end = static_cast<uint64_t>(offsets[1].as_int());
+  DType dtype(std::string_view name, const Element& value) const {
+    std::string_view text;
+    if (value.get(text) != simdjson::SUCCESS)
+      fail(Errc::bad_file, "{}: {}: dtype: found {}, expected a string", origin_, name, found(value));
+    const auto known = dtype_of(text);
+    if (known) return *known;
+    if (is_foreign_dtype(text))
+      fail(Errc::unsupported, "{}: {}: dtype {}: not an element type of MLX checkpoints", origin_, name, text);
+    fail(Errc::bad_file, "{}: {}: dtype: found {}, expected BF16, F16, F32, U32, U8, ..", origin_, name, found(value));
+  }
+
+  // dtype, shape and data_offsets of an entry, each once. Other members mean nothing to the format and pass.
+  struct Members {
+    std::array<Element, 3> value;
+    std::array<bool, 3> seen{};
+  };
+
+  Members members(std::string_view name, const Element& entry) const {
+    static constexpr std::array<std::string_view, 3> kKeys = {"dtype", "shape", "data_offsets"};
+    simdjson::dom::object object;
+    if (entry.get(object) != simdjson::SUCCESS)
+      fail(Errc::bad_file, "{}: {}: found {}, expected an object", origin_, name, found(entry));
+    Members result;
+    for (const auto& [key, value] : object)
+      for (size_t i = 0; i < kKeys.size(); ++i) {
+        if (key != kKeys[i]) continue;
+        if (std::exchange(result.seen[i], true)) fail(Errc::bad_file, "{}: {}: {}: stands twice", origin_, name, key);
+        result.value[i] = value;
+      }
+    for (size_t i = 0; i < kKeys.size(); ++i)
+      if (!result.seen[i]) fail(Errc::bad_file, "{}: {}: {}: missing", origin_, name, kKeys[i]);
+    return result;
+  }
+
+  ConstTensor tensor(std::string_view name, const Element& entry) {
+    const Members parts = members(name, entry);
+    ConstTensor tensor;
+    tensor.dtype = dtype(name, parts.value[0]);
+    const uint64_t size = read_shape(name, parts.value[1], tensor);
+    std::array<uint64_t, 2> offsets{};
+    if (ints(name, "data_offsets", parts.value[2], offsets) != 2)
+      fail(Errc::bad_file, "{}: {}: data_offsets: expected 2 values", origin_, name);
+    const auto [begin, end] = offsets;
     if (begin > end || end > data_.size())
       fail(Errc::bad_file, "{}: {}: data_offsets: found [{}, {}], expected a range in {} bytes of data", origin_, name,
            begin, end, data_.size());
@@ -146,14 +172,25 @@ class HeaderParser {
       fail(Errc::bad_file, "{}: {}: data_offsets: found {} bytes, expected {} for {} {}", origin_, name, end - begin,
            size, dtype_name(tensor.dtype), tensor.shape.to_string());
     tensor.data = data_.data() + begin;
-    ranges_.push_back({begin, end, name});
+    ranges_.push_back({begin, end, {}});
     return tensor;
   }
 
-  static std::string describe_dims(const Json::Array& dims) {
-    std::string text = "[";
-    for (size_t i = 0; i < dims.size(); ++i) text += (i ? ", " : "") + std::to_string(dims[i].as_int());
-    return text + "]";
+  // Sets the shape and returns the size in bytes. The product of the non-zero dimensions must fit, too: whoever
+  // multiplies from the left meets it.
+  uint64_t read_shape(std::string_view name, const Element& value, ConstTensor& tensor) const {
+    std::array<uint64_t, Shape::kMaxRank> dims{};
+    const size_t rank = ints(name, "shape", value, dims);
+    uint64_t size = static_cast<uint64_t>(dtype_size(tensor.dtype));
+    bool zero = false;
+    for (size_t i = 0; i < rank; ++i) {
+      tensor.shape.push_back(static_cast<int64_t>(dims[i]));
+      zero = zero || dims[i] == 0;
+      if (dims[i] > 1 && size > static_cast<uint64_t>(INT64_MAX) / dims[i])
+        fail(Errc::bad_file, "{}: {}: shape {}: its size overflows", origin_, name, found(value));
+      size *= std::max<uint64_t>(dims[i], 1);
+    }
+    return zero ? 0 : size;
   }
 
   // Tensors must follow one another without overlap, holes or bytes left over, as the format's own library demands:
