@@ -1,5 +1,6 @@
-// Where the golden data of a kind lies ("models", "quant"): $INKSTONE_FIXTURES, or ../shared/fixtures beside the
-// sources.
+// Where the golden data lies: $INKSTONE_FIXTURES, or ../shared/fixtures beside the sources, or else the project's own
+// small copy, tests/data/fixtures, so that a clone without the full set still tests something. The layout is the same
+// in all of them: a folder a kind ("models", "quant"). fixture_folder_test.cpp says which one is in use.
 #pragma once
 
 #include <algorithm>
@@ -11,13 +12,14 @@
 namespace inkstone {
 
 inline std::filesystem::path fixture_root() {
+  // What somebody asked for is never replaced by something else: a wrong path must fail.
   const char* given = std::getenv("INKSTONE_FIXTURES");
   if (given != nullptr && *given != '\0') return given;
   // A worktree lies one folder deeper than the main checkout.
   const std::filesystem::path source = INKSTONE_SOURCE_DIR;
   for (const char* relative : {"../shared/fixtures", "../../shared/fixtures"})
-    if (std::filesystem::is_directory(source / relative)) return source / relative;
-  return source / "../shared/fixtures";
+    if (std::filesystem::is_directory(source / relative)) return (source / relative).lexically_normal();
+  return source / "tests/data/fixtures";
 }
 
 // What lies directly in a folder, sorted; empty if there is no such folder.

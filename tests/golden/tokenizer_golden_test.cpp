@@ -2,7 +2,6 @@
 // decode.json and stream.json beside it or one level up. One test for each kind of text.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -10,6 +9,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/mapped_file.h"
+#include "tests/golden/fixture_folder.h"
 #include "text/detokenizer.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
@@ -19,10 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path fixtures() {
-  const char* folder = std::getenv("INKSTONE_FIXTURES");
-  return fs::path(folder ? folder : INKSTONE_SOURCE_DIR "/../shared/fixtures") / "tokenizer";
-}
+fs::path fixtures() { return fixture_root() / "tokenizer"; }
 
 const Tokenizer& tokenizer_of(const fs::path& folder) {
   static std::map<fs::path, Tokenizer> loaded;
