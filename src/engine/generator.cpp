@@ -125,27 +125,46 @@ std::vector<float> Generator::score(std::span<const int32_t> tokens) {
   return logits;
 }
 
-void Generator::restore(std::span<const int32_t> tokens, std::span<const KvRows> layers) {
+std::vector<float> Generator::next_logits(std::span<const int32_t> tokens) {
+  CHECK(!tokens.empty());
+  if (sequence_.size() + static_cast<int>(tokens.size()) > context_size_)
+    fail(Errc::context_length, "{} tokens: expected at most the context of {}", tokens.size(), context_size_);
+  for (size_t begin = 0; begin < tokens.size(); begin += kChunkTokens) {
+    const size_t count = std::min<size_t>(kChunkTokens, tokens.size() - begin);
+    model_.device().download(run(tokens.subspan(begin, count), false), logits_);
+  }
+  return logits_;
+}
+
+void Generator::restore(std::span<const int32_t> tokens, const PromptCache& cache) {
   const ModelConfig& config = model_.config();
-  Device& device = model_.device();
-  const int64_t count = static_cast<int64_t>(tokens.size());
-  const int64_t width = int64_t{config.num_key_value_heads} * config.head_dim;
-  if (static_cast<int>(layers.size()) != config.num_hidden_layers)
-    fail(Errc::bad_file, "prompt cache: found {} layers, expected {}", layers.size(), config.num_hidden_layers);
-  if (count > context_size_)
-    fail(Errc::context_length, "prompt cache: {} tokens, expected at most the context of {}", count, context_size_);
+  if (static_cast<int>(cache.layers.size()) != config.num_hidden_layers)
+    fail(Errc::bad_file, "prompt cache: found {} layers, expected {}", cache.layers.size(), config.num_hidden_layers);
+  if (cache.tokens != static_cast<int64_t>(tokens.size()) || cache.tokens > context_size_)
+    fail(Errc::bad_file, "prompt cache: found {} tokens, expected {} within the context of {}", cache.tokens,
+         tokens.size(), context_size_);
   clear();
   Batch batch;
   sequence_.append(tokens, batch);
-  for (size_t i = 0; i < layers.size(); ++i) {
-    for (const std::vector<float>* rows : {&layers[i].k, &layers[i].v})
-      if (static_cast<int64_t>(rows->size()) != count * width)
-        fail(Errc::bad_file, "prompt cache: layer {}: found {} values, expected {} tokens x {}", i, rows->size(), count,
-             width);
-    const Buffer k = device.upload(layers[i].k);
-    const Buffer v = device.upload(layers[i].v);
-    device.write_kv(k.view(DType::f32, {count, width}), v.view(DType::f32, {count, width}), batch.slots,
-                    kv_.layer(static_cast<int>(i)));
+  const int64_t count = cache.tokens;
+  const int64_t heads = config.num_key_value_heads, d = config.head_dim;
+  // [K, T, d] as the file has it to rows [T, K * d].
+  const auto upload_rows = [&](const std::vector<float>& values) {
+    std::vector<float> rows(values.size());
+    for (int64_t h = 0; h < heads; ++h)
+      for (int64_t t = 0; t < count; ++t)
+        std::copy_n(values.begin() + (h * count + t) * d, d, rows.begin() + (t * heads + h) * d);
+    return model_.device().upload(rows);
+  };
+  for (size_t i = 0; i < cache.layers.size(); ++i) {
+    const PromptCacheLayer& layer = cache.layers[i];
+    if (layer.heads != heads || layer.head_dim != d)
+      fail(Errc::bad_file, "prompt cache: layer {}: found {} heads of {}, expected {} of {}", i, layer.heads,
+           layer.head_dim, heads, d);
+    const Buffer k = upload_rows(layer.keys);
+    const Buffer v = upload_rows(layer.values);
+    model_.device().write_kv(k.view(DType::f32, {count, heads * d}), v.view(DType::f32, {count, heads * d}),
+                             batch.slots, kv_.layer(static_cast<int>(i)));
   }
 }
 

@@ -11,6 +11,7 @@
 #include "engine/sampler.h"
 #include "engine/sequence.h"
 #include "engine/thinking_budget.h"
+#include "format/prompt_cache.h"
 #include "model/model.h"
 
 namespace inkstone {
@@ -42,12 +43,6 @@ struct GenerationResult {
   double decode_seconds = 0;   // from there
 };
 
-// K and V of one layer for some tokens, on the host: f32 [T, K * d] each, RoPE applied.
-struct KvRows {
-  std::vector<float> k;
-  std::vector<float> v;
-};
-
 class Generator {
  public:
   // Rows a prompt is read in at a time: enough to keep a matrix unit busy, few enough to bound the activations.
@@ -66,11 +61,14 @@ class Generator {
   // Logits of every row of `tokens`, read afresh: [T, V] row-major. For goldens and evaluation.
   std::vector<float> score(std::span<const int32_t> tokens);
 
-  // Starts from K and V that were computed elsewhere for `tokens` (a prompt cache).
-  void restore(std::span<const int32_t> tokens, std::span<const KvRows> layers);
+  // Reads `tokens` on top of what the cache holds, without drawing; the logits [V] after the last.
+  std::vector<float> next_logits(std::span<const int32_t> tokens);
+
+  // Starts from K and V that were computed elsewhere for `tokens` (an mlx_lm prompt cache).
+  void restore(std::span<const int32_t> tokens, const PromptCache& cache);
 
  private:
-  // Appends tokens to the sequence and runs them; the logits of the last row, or of all.
+  // Appends at most kChunkTokens tokens to the sequence and runs them; the logits of the last row, or of all.
   Tensor run(std::span<const int32_t> tokens, bool all_logits);
 
   Model& model_;

@@ -61,6 +61,9 @@ class Sampler {
   // Draws the next token. `logits` [V] is scratch afterwards.
   Sampled next(std::span<float> logits, std::span<const int32_t> history);
 
+  // The tokens that next() would draw from, most probable first. Draws a random number if XTC may strike.
+  Candidates candidates(std::span<const float> logits) { return kept(logits, log_sum_exp(logits)); }
+
  private:
   Candidates kept(std::span<const float> logits, double offset);
   int32_t draw(const Candidates& candidates);

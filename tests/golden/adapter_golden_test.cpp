@@ -1,66 +1,69 @@
-// Adapters and prompt caches that mlx_lm wrote: each opens, and its parts fit the base model that they name.
-#include <gtest/gtest.h>
+// Every case under lora/: the model with its adapter, unfused, against the reference's logits and greedy tokens; the
+// model without it; and the model that the reference fused.
+#include "model/lora.h"
 
-#include <cmath>
-
-#include "base/json.h"
-#include "base/mapped_file.h"
-#include "format/adapter.h"
-#include "format/model_config.h"
-#include "format/prompt_cache.h"
-#include "tests/golden/fixture_folder.h"
+#include "tests/golden/golden_data.h"
 
 namespace inkstone {
 namespace {
 
-TEST(AdapterGolden, EveryFolderOpens) {
-  int opened = 0;
-  for (const char* kind : {"lora", "train"})
-    for (const auto& folder : entries(fixture_root() / kind)) {
-      if (!std::filesystem::exists(folder / "adapters" / "adapter_config.json")) continue;
-      SCOPED_TRACE(folder.string());
-      const Adapter adapter(folder / "adapters");
-      ++opened;
-      if (adapter.config().fine_tune_type == FineTuneType::full) {
-        EXPECT_FALSE(adapter.parameters().empty());
-        continue;
-      }
-      EXPECT_FALSE(adapter.modules().empty());
-      for (const auto& [name, module] : adapter.modules()) {
-        EXPECT_TRUE(name.starts_with("model.layers.")) << name;
-        EXPECT_EQ(module.rank(), adapter.config().rank) << name;
-        EXPECT_EQ(module.is_experts(), name.find("switch_mlp") != std::string::npos) << name;
-        EXPECT_EQ(!module.m.empty(), adapter.config().fine_tune_type == FineTuneType::dora) << name;
-      }
-    }
-  if (opened == 0) GTEST_SKIP() << "no adapters in " << fixture_root();
+// Logits of `sequence`, as many of its last rows as the golden has.
+void expect_logits(Model& model, const std::vector<int32_t>& sequence, const std::vector<float>& expected) {
+  Generator generator(model, static_cast<int>(sequence.size()));
+  const std::vector<float> logits = generator.score(sequence);
+  ASSERT_LE(expected.size(), logits.size());
+  EXPECT_LT(max_difference(std::span(logits).last(expected.size()), expected), kLogitTolerance);
 }
 
-TEST(PromptCacheGolden, EveryFileDecodes) {
-  const auto folder = fixture_root() / "prompt_cache";
-  if (!std::filesystem::exists(folder / "golden.json")) GTEST_SKIP() << "no prompt caches in " << fixture_root();
-  const Json golden = Json::parse(read_file(folder / "golden.json", 1 << 24), "golden.json");
-  const ModelConfig config = load_model_config(fixture_root() / "models" / golden.find("base_model")->as_string());
-  ASSERT_FALSE(golden.find("cases")->as_array().empty());
-  for (const Json& item : golden.find("cases")->as_array()) {
-    const std::string& file = item.find("file")->as_string();
-    SCOPED_TRACE(file);
-    const PromptCache cache = load_prompt_cache(folder / file);
-    EXPECT_EQ(cache.tokens, static_cast<int64_t>(item.find("prompt")->as_array().size()));
-    EXPECT_EQ(cache.metadata.at("model"), golden.find("base_model")->as_string());
-    ASSERT_EQ(static_cast<int>(cache.layers.size()), config.num_hidden_layers);
-    for (const PromptCacheLayer& layer : cache.layers) {
-      EXPECT_EQ(layer.heads, config.num_key_value_heads);
-      EXPECT_EQ(layer.head_dim, config.head_dim);
-      ASSERT_EQ(static_cast<int64_t>(layer.keys.size()), layer.heads * cache.tokens * layer.head_dim);
-      ASSERT_EQ(layer.values.size(), layer.keys.size());
-      double sum = 0;
-      for (const float value : layer.keys) sum += std::abs(value);
-      EXPECT_TRUE(std::isfinite(sum));
-      EXPECT_GT(sum, 0);
-    }
+void check_adapter(const std::filesystem::path& folder, const std::string& isa) {
+  const Json golden = read_json(folder / "golden.json");
+  const Safetensors data(folder / "golden.safetensors");
+  const auto base = fixture_root() / "models" / golden.find("base_model")->as_string();
+  GoldenModel opened(base, Precision::f32, isa);
+  int checked = 0;
+  for (const auto& [name, tokens] : golden.find("sequences")->as_object()) {
+    const std::vector<float> expected = golden_values(data, "f32.base_logits." + name);
+    if (!expected.empty()) expect_logits(*opened.model, token_list(tokens), expected);
   }
+  attach_adapter(*opened.model, folder / "adapters");
+  for (const auto& [name, tokens] : golden.find("sequences")->as_object()) {
+    SCOPED_TRACE(name);
+    const std::vector<float> expected = golden_values(data, "f32.logits." + name);
+    if (expected.empty()) continue;
+    expect_logits(*opened.model, token_list(tokens), expected);
+    ++checked;
+  }
+  EXPECT_GT(checked, 0);
+  const Json& greedy = *golden.find("greedy")->find("f32");
+  // Continues the first sequence.
+  expect_greedy(*opened.model, token_list(golden.find("sequences")->as_object().front().second), greedy);
 }
+
+void check_fused(const std::filesystem::path& folder, const std::string& fused) {
+  const Json golden = read_json(folder / "golden.json");
+  const Safetensors data(folder / "golden.safetensors");
+  GoldenModel opened(folder / fused, Precision::f32, "");
+  int checked = 0;
+  for (const auto& [name, tokens] : golden.find("sequences")->as_object()) {
+    const std::vector<float> expected = golden_values(data, "f32." + fused + "_logits." + name);
+    if (expected.empty()) continue;
+    expect_logits(*opened.model, token_list(tokens), expected);
+    ++checked;
+  }
+  EXPECT_GT(checked, 0);
+}
+
+const bool registered = [] {
+  for (const auto& folder : entries(fixture_root() / "lora")) {
+    if (!std::filesystem::exists(folder / "golden.json")) continue;
+    for (const std::string& isa : isa_names())
+      register_golden("Adapter", folder.filename().string() + "_" + isa, [=] { check_adapter(folder, isa); });
+    for (const char* fused : {"fused", "fused-dequantized"})
+      if (std::filesystem::exists(folder / fused))
+        register_golden("AdapterFused", folder.filename().string() + "_" + fused, [=] { check_fused(folder, fused); });
+  }
+  return true;
+}();
 
 }  // namespace
 }  // namespace inkstone

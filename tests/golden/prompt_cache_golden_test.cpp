@@ -1,0 +1,46 @@
+// Every case of prompt_cache/: a cache that mlx_lm saved is loaded, one token is read on top of it, and the logits
+// agree; and they agree with those of the prompt read afresh where the cache was not quantised.
+#include "format/prompt_cache.h"
+
+#include "tests/golden/golden_data.h"
+
+namespace inkstone {
+namespace {
+
+void check_case(const std::filesystem::path& folder, const Json& entry, const std::string& base) {
+  const std::filesystem::path file = folder / entry.find("file")->as_string();
+  const PromptCache cache = load_prompt_cache(file);
+  const Safetensors golden(folder / (file.stem().string() + ".golden.safetensors"));
+  GoldenModel opened(fixture_root() / "models" / base, Precision::f32, "");
+  const std::vector<int32_t> prompt = token_list(*entry.find("prompt"));
+  const int32_t next = static_cast<int32_t>(entry.find("next_token")->as_int());
+  ASSERT_EQ(cache.tokens, static_cast<int64_t>(prompt.size()));
+
+  Generator generator(*opened.model, static_cast<int>(prompt.size()) + 2);
+  generator.restore(prompt, cache);
+  const std::vector<float> expected = golden_values(golden, "logits_f32");
+  const std::vector<float> logits = generator.next_logits(std::span(&next, 1));
+  // A quantised cache goes on quantising: the reference rounds the next token's own K and V to its 8 bits, we keep them
+  // exact. That is one position in T + 1, and 8 bits over 32 values: a hundredth of the logits' deviation of 2.2.
+  const bool quantised = !entry.find("kv_bits")->is_null();
+  EXPECT_LT(max_difference(logits, expected), quantised ? 0.03f : kLogitTolerance);
+
+  if (quantised) return;
+  std::vector<int32_t> whole = prompt;
+  whole.push_back(next);
+  Generator fresh(*opened.model, static_cast<int>(whole.size()));
+  EXPECT_LT(max_difference(fresh.next_logits(whole), expected), kLogitTolerance);
+}
+
+const bool registered = [] {
+  const auto folder = fixture_root() / "prompt_cache";
+  if (!std::filesystem::exists(folder / "golden.json")) return false;
+  const Json golden = read_json(folder / "golden.json");
+  const std::string base = golden.find("base_model")->as_string();
+  for (const Json& entry : golden.find("cases")->as_array())
+    register_golden("PromptCache", entry.find("file")->as_string(), [=] { check_case(folder, entry, base); });
+  return true;
+}();
+
+}  // namespace
+}  // namespace inkstone
