@@ -1,7 +1,10 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
+#include <limits>
 #include <random>
 
 #include "base/error.h"
@@ -23,6 +26,89 @@ uint64_t new_seed() {
 }
 
 uint64_t rotate_left(uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }
+
+// A vocabulary is walked in blocks of vectors: GCC's and clang's vector types, which every machine has in some width.
+constexpr size_t kBlock = 64;
+using F4 = float __attribute__((vector_size(16)));
+using I4 = int32_t __attribute__((vector_size(16)));
+constexpr size_t kVectors = kBlock / 4;
+
+F4 all(float value) { return F4{value, value, value, value}; }
+
+// e^x for x <= 0, within 2 ulp; 0 below e^-87, near the smallest normal number. Ours, not the C library's: it takes
+// four at once, and gives the same bits on every platform, so that a seed means the same draws.
+// x = n ln2 + f with |f| <= ln2 / 2 (ln2 in two parts: n times the first is exact), e^f by its Taylor series.
+inline F4 exp_negative(F4 x) {
+  const F4 clamped = x < all(-87) ? all(-87) : x;  // NaN stays NaN
+  const F4 round = all(0x1.8p23f);                 // adding it leaves x / ln2, rounded, in the low bits
+  const F4 shifted = clamped * all(0x1.715476p0f) + round;
+  const F4 n = shifted - round;
+  const F4 f = clamped - n * all(0x1.62e4p-1f) - n * all(0x1.7f7d1cp-20f);
+  F4 power = all(1.0f / 5040);
+  for (const float coefficient : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f})
+    power = power * f + all(coefficient);
+  const I4 exponent = std::bit_cast<I4>(shifted) - std::bit_cast<I4>(round) + 127;
+  const F4 result = power * std::bit_cast<F4>(exponent << 23);
+  return x < all(-87) ? all(0) : result;
+}
+
+// The logits of block `block`, filled up with -infinity.
+struct Block {
+  F4 values[kVectors];
+
+  Block(std::span<const float> logits, size_t block) {
+    const size_t size = std::min(kBlock, logits.size() - block * kBlock);
+    if (size < kBlock) std::ranges::fill(values, all(-std::numeric_limits<float>::infinity()));
+    std::memcpy(values, logits.data() + block * kBlock, size * sizeof(float));
+  }
+  float value(size_t i) const { return values[i / 4][i % 4]; }
+  float highest() const {
+    F4 highest = values[0];
+    for (const F4& v : values) highest = v > highest ? v : highest;
+    return std::max(std::max(highest[0], highest[1]), std::max(highest[2], highest[3]));
+  }
+  // Replaces each by e^((value - highest) * inverse_temperature) and returns their sum.
+  double exponentiate(float highest, float inverse_temperature) {
+    F4 sum = all(0);
+    for (F4& v : values) sum += v = exp_negative((v - all(highest)) * all(inverse_temperature));
+    return (static_cast<double>(sum[0]) + static_cast<double>(sum[1])) +
+           (static_cast<double>(sum[2]) + static_cast<double>(sum[3]));
+  }
+};
+
+size_t block_count(size_t size) { return (size + kBlock - 1) / kBlock; }
+
+std::vector<float> highest_of_blocks(std::span<const float> logits) {
+  std::vector<float> highest(block_count(logits.size()));
+  for (size_t block = 0; block < highest.size(); ++block) highest[block] = Block(logits, block).highest();
+  return highest;
+}
+
+float highest_of(const std::vector<float>& values) { return *std::ranges::max_element(values); }
+
+// Draws from the whole vocabulary: no order is needed, so none is made. `u` in [0, 1).
+int32_t draw_from_all(std::span<const float> logits, double temperature, double u) {
+  const float highest = highest_of(highest_of_blocks(logits));
+  const float inverse = static_cast<float>(1 / std::max(temperature, 1e-30));
+  std::vector<double> sums;  // of the blocks so far
+  double sum = 0;
+  for (size_t block = 0; block < block_count(logits.size()); ++block)
+    sums.push_back(sum += Block(logits, block).exponentiate(highest, inverse));
+  const double target = u * sum;
+  const size_t found =
+      std::min(static_cast<size_t>(std::ranges::upper_bound(sums, target) - sums.begin()), sums.size() - 1);
+  Block weights(logits, found);
+  weights.exponentiate(highest, inverse);
+  double above = found == 0 ? 0 : sums[found - 1];
+  // Where rounding lets the walk miss its end, the last token that can be drawn is it.
+  size_t token = found * kBlock;
+  for (size_t i = token; i < std::min((found + 1) * kBlock, logits.size()); ++i) {
+    if (weights.value(i % kBlock) == 0) continue;
+    token = i;
+    if ((above += static_cast<double>(weights.value(i % kBlock))) > target) break;
+  }
+  return static_cast<int32_t>(token);
+}
 
 }  // namespace
 
@@ -56,31 +142,40 @@ void apply_penalties(const SamplingParams& params, std::span<const int32_t> hist
 }
 
 double log_sum_exp(std::span<const float> logits) {
-  const float highest = *std::ranges::max_element(logits);
-  // Terms below e^-40 cannot change a double's first sixteen digits even if the whole vocabulary is made of them.
-  const float negligible = highest - 40;
+  const float highest = highest_of(highest_of_blocks(logits));
   double sum = 0;
-  for (const float logit : logits)
-    if (logit > negligible) sum += std::exp(logit - highest);
+  for (size_t block = 0; block < block_count(logits.size()); ++block)
+    sum += Block(logits, block).exponentiate(highest, 1);
+  // Also where every logit is -infinity, or one is infinite: their differences are not numbers.
+  if (!std::isfinite(sum))
+    fail(Errc::bad_file, "logits: found NaN or infinity, expected numbers: the model's weights are damaged");
   return highest + std::log(sum);
 }
 
 Candidates top_candidates(std::span<const float> logits, double offset, size_t n) {
   n = std::min(n, logits.size());
-  Candidates heap;  // its front is the least probable of the best so far
-  heap.reserve(n + 1);
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (heap.size() == n && !(logits[i] > heap.front().logprob)) continue;
-    heap.push_back({static_cast<int32_t>(i), logits[i]});
-    std::ranges::push_heap(heap, more_probable);
-    if (heap.size() > n) {
-      std::ranges::pop_heap(heap, more_probable);
-      heap.pop_back();
-    }
+  if (n == 0) return {};
+  // The n-th highest of the blocks' highest is a bound: n blocks have something at or above it.
+  const std::vector<float> highest = highest_of_blocks(logits);
+  float bound = -std::numeric_limits<float>::infinity();
+  if (n <= highest.size()) {
+    std::vector<float> sorted = highest;
+    const auto nth = sorted.begin() + static_cast<std::ptrdiff_t>(n - 1);
+    std::ranges::nth_element(sorted, nth, std::greater<>());
+    bound = *nth;
   }
-  std::ranges::sort(heap, more_probable);
-  for (TokenLogprob& candidate : heap) candidate.logprob = static_cast<float>(candidate.logprob - offset);
-  return heap;
+  Candidates candidates;
+  for (size_t block = 0; block < highest.size(); ++block) {
+    if (highest[block] < bound) continue;
+    for (size_t i = block * kBlock; i < std::min((block + 1) * kBlock, logits.size()); ++i)
+      if (logits[i] >= bound) candidates.push_back({static_cast<int32_t>(i), logits[i]});
+  }
+  const auto end = candidates.begin() + static_cast<std::ptrdiff_t>(n);
+  std::ranges::nth_element(candidates, end, more_probable);
+  candidates.erase(end, candidates.end());
+  std::ranges::sort(candidates, more_probable);
+  for (TokenLogprob& candidate : candidates) candidate.logprob = static_cast<float>(candidate.logprob - offset);
+  return candidates;
 }
 
 void keep_top_p(double top_p, Candidates& candidates) {
@@ -146,8 +241,11 @@ Sampled Sampler::next(std::span<float> logits, std::span<const int32_t> history)
   apply_penalties(params_, history, logits);
   const double offset = log_sum_exp(logits);
   Sampled sampled;
+  const bool nucleus = params_.top_p > 0 && params_.top_p < 1;
   if (params_.temperature == 0)
-    sampled.token = static_cast<int32_t>(std::ranges::max_element(logits) - logits.begin());
+    sampled.token = top_candidates(logits, offset, 1).front().token;
+  else if (!nucleus && params_.min_p == 0 && params_.top_k == 0 && params_.xtc_probability == 0)
+    sampled.token = draw_from_all(logits, params_.temperature, random_.uniform());
   else
     sampled.token = draw(kept(logits, offset));
   sampled.logprob = static_cast<float>(logits[static_cast<size_t>(sampled.token)] - offset);
