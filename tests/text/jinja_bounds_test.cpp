@@ -1,7 +1,7 @@
 // A template that loops for ever, explodes or nests without end stops with an error, soon.
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 
 #include "base/error.h"
 #include "text/chat_template.h"
@@ -11,15 +11,15 @@ namespace {
 
 void expect_stops(const std::string& source) {
   SCOPED_TRACE(source.substr(0, 200));
-  const auto begin = std::chrono::steady_clock::now();
+  const std::clock_t begin = std::clock();
   try {
     ChatTemplate::parse(source, Json(), "test").render({}, {}, {});
     ADD_FAILURE() << "no error";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), Errc::template_error);
   }
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-  EXPECT_LT(seconds.count(), 20.0);  // about 1 s; sanitizers are slow
+  const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+  EXPECT_LT(seconds, 10.0);  // of the processor; about 1, but sanitizers are slow
 }
 
 std::string repeated(const std::string& text, int count) {
@@ -119,12 +119,12 @@ TEST(JinjaBounds, LongConversations) {
       "%}"
       "{% set ns.out = ns.out ~ m.role ~ ': ' ~ c ~ '\\n' %}{{ c }}{% endfor %}{{ ns.out }}",
       Json(), "t");
-  const auto begin = std::chrono::steady_clock::now();
+  const std::clock_t begin = std::clock();
   const size_t size = parsed.render(messages, {}, {}).text.size();
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
   EXPECT_GT(size, 400000u);
-  EXPECT_LT(seconds.count(), 2.0);
-  RecordProperty("milliseconds", static_cast<int>(seconds.count() * 1000));
+  EXPECT_LT(seconds, 1.0);
+  RecordProperty("milliseconds", static_cast<int>(seconds * 1000));
 }
 
 }  // namespace

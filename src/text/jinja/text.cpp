@@ -108,7 +108,8 @@ size_t find_text(std::string_view text, std::string_view needle, size_t from) {
   if (from > text.size() || needle.size() > text.size() - from) return std::string_view::npos;
   constexpr size_t kShort = 16;
   const size_t at = needle.size() < kShort ? text.find(needle, from) : find_long(text, needle, from);
-  charge((at == std::string_view::npos ? text.size() : at) - from + needle.size());
+  const size_t seen = (at == std::string_view::npos ? text.size() : at) - from + needle.size();
+  charge(needle.size() > 1 ? 4 * seen : seen);  // one byte alone is found many times faster
   return at;
 }
 
