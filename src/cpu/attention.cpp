@@ -10,8 +10,10 @@ namespace {
 constexpr int kRangeTokens = 16 * kKvBlockTokens;  // of a split: 128 KiB of K in bf16 at d = 128
 constexpr int kChunkQueries = 96;                  // rows * group of a chunk of a prompt: scores stay in L1
 
+// Queries, scores and results with padded rows, and one KV block as floats: kernels.h, AttendArgs::scratch.
 int64_t attend_scratch_floats(int queries, int d) {
-  return round_up(static_cast<int64_t>(queries) * (kKvBlockTokens + 16) + 2 * kKvBlockTokens * d + 256, 16);
+  const int64_t width = round_up(d, 64);
+  return queries * (std::max(width, kPositionBlock) + kKvBlockTokens + width) + 2 * kKvBlockTokens * width + 64;
 }
 int64_t part_floats(int64_t queries, int d) { return round_up(queries * (d + 2), 16); }
 

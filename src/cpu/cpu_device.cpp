@@ -99,7 +99,14 @@ void CpuDevice::do_embed(const Linear& table, std::span<const int32_t> tokens, c
   float* out = x.as<float>();
   context_.for_each_task(count, count * w.in > kGrainFloats, [&](int rank, int64_t t) {
     float* row = scratch + rank * per_thread;
-    kernels.dequantize(w, tokens[static_cast<size_t>(t)], 0, padded, row, row + padded);
+    kernels.dequantize({.w = &w,
+                        .row = tokens[static_cast<size_t>(t)],
+                        .rows = 1,
+                        .begin = 0,
+                        .end = padded,
+                        .out = row,
+                        .stride = padded,
+                        .scratch = row + padded});
     for (int64_t column = 0; column < w.in; ++column) {
       const int64_t within = column % block;
       out[t * w.in + column] = row[column - within + within % codes * lanes + within / codes];

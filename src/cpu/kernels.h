@@ -37,15 +37,25 @@ struct Matrix {
 
 struct GemvArgs {
   const Matrix* w;
-  const float* x;    // [rows] rows as prepare() writes them, x_stride floats apart
-  int64_t x_stride;  // at least prepared_floats(in)
-  int rows;          // 1 .. kGemvRows
-  int64_t begin;     // rows of the weight: [begin, end)
+  const float* x;  // [rows] rows as prepare() writes them, x_stride floats apart
+  int64_t x_stride;
+  int rows;       // 1 .. kGemvRows
+  int64_t begin;  // rows of the weight: [begin, end)
   int64_t end;
   float* y;  // y[r * y_stride + o]
   int64_t y_stride;
   bool add;        // y += instead of y =
-  float* scratch;  // scale_floats(in) floats of this thread's
+  float* scratch;  // of this thread: 4 * (groups + 64) floats
+};
+
+// Positions [begin, end), multiples of kPositionBlock, of some rows of a weight: out[r * stride + p - begin].
+struct DequantizeArgs {
+  const Matrix* w;
+  int64_t row, rows;
+  int64_t begin, end;
+  float* out;
+  int64_t stride;
+  float* scratch;  // of this thread: 2 * (groups + 64) floats
 };
 
 // Attention of some queries over one range of one KV head's tokens, as a partial softmax.
@@ -63,10 +73,12 @@ struct AttendArgs {
   int begin;              // tokens [begin, end); begin is a multiple of block_tokens
   int end;
   float scale;
-  float* out;      // [queries, d] sum of exp(s - max) v
-  float* max;      // [queries] -infinity where a query sees nothing of the range
-  float* sum;      // [queries] sum of exp(s - max)
-  float* scratch;  // attend_floats(queries, d) floats of this thread's, 64-byte aligned
+  float* out;  // [queries, d] sum of exp(s - max) v
+  float* max;  // [queries] -infinity where a query sees nothing of the range
+  float* sum;  // [queries] sum of exp(s - max)
+  // Of this thread: queries * (max(w, kPositionBlock) + block_tokens + w) + 2 * block_tokens * w floats, with w = d
+  // rounded up to 64.
+  float* scratch;
 };
 
 struct Kernels {
@@ -92,14 +104,15 @@ struct Kernels {
 
   // c of this format, above.
   int (*codes_per_lane)(const Matrix& w);
-  // One row of activations for gemv: round_up(in, kPositionBlock) positions, then what the kernel wants to know.
+  // One row of activations for gemv: `in` rounded up to kPositionBlock positions, then sums that the kernel wants:
+  // at most half as many floats again.
   void (*prepare)(const Matrix& w, const float* x, float* prepared);
   void (*gemv)(const GemvArgs& args);
-  // Positions [begin, end), multiples of kPositionBlock, of one row of the weight. out [end - begin].
-  void (*dequantize)(const Matrix& w, int64_t row, int64_t begin, int64_t end, float* out, float* scratch);
+  void (*dequantize)(const DequantizeArgs& args);
   // out[(p - begin) * panel + t] = position p of row t; zeros for t in [rows, panel).
   void (*pack)(const Matrix& w, const float* const* x, int rows, int64_t begin, int64_t end, float* out);
-  // c [m, n] (+)= a [m, k] b [k, n], strides in floats. n <= panel.
+  // c [m, n] (+)= a [m, k] b [k, n], strides in floats. n <= panel; columns of b and c up to the next multiple of
+  // `lanes` are read and written.
   void (*gemm)(int64_t m, int n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c,
                int64_t ldc, bool accumulate);
   // y[t * y_stride + o] (+)= c[o * ldc + t], o < m, t < n

@@ -54,7 +54,8 @@ Matrix plain_matrix(const Buffer& buffer, int64_t out, int64_t in, int64_t slab)
   return m;
 }
 
-int64_t scale_floats(const Matrix& w) { return round_up(2 * (w.groups + 64), 16); }
+// Two rows' scales and biases, widened, with zeros behind them.
+int64_t scale_floats(const Matrix& w) { return round_up(4 * (w.groups + 64), 16); }
 // Room for every layout of sums; not a multiple of 4 KiB, so that rows do not fall onto the same cache sets.
 int64_t prepared_floats(int64_t in) { return round_up(in, kPositionBlock) * 3 / 2 + 48; }
 
@@ -212,8 +213,14 @@ void Multiplier::run_many(const Product& p, const Input& input, const Task& task
   float* c = a + kernels.tile_rows * kPanelTiles * kPositionBlock;
   float* scales = c + kernels.tile_rows * kPanelTiles * round_up(p.rows, kernels.panel);
   for (int64_t k = 0; k < padded; k += kPositionBlock) {
-    for (int64_t o = 0; o < m; ++o)
-      kernels.dequantize(p.w, task.begin + o, k, k + kPositionBlock, a + o * kPositionBlock, scales);
+    kernels.dequantize({.w = &p.w,
+                        .row = task.begin,
+                        .rows = m,
+                        .begin = k,
+                        .end = k + kPositionBlock,
+                        .out = a,
+                        .stride = kPositionBlock,
+                        .scratch = scales});
     for (int t = 0; t < p.rows; t += kernels.panel) {
       const float* b = x + t / kernels.panel * input.stride + k * kernels.panel;
       kernels.gemm(m, std::min(kernels.panel, p.rows - t), kPositionBlock, a, kPositionBlock, b, kernels.panel,

@@ -65,15 +65,15 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
   }
 }
 
-void AtomicFile::commit() {
+void AtomicFile::commit(bool flush) {
   CHECK(fd_ >= 0);
-  if (::fsync(fd_) != 0) fail_io(path_, "flush", errno);
+  if (flush && ::fsync(fd_) != 0) fail_io(path_, "flush", errno);
   const int fd = fd_;
   fd_ = -1;
   if (::close(fd) != 0) fail_io(path_, "close", errno);
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_io(path_, "rename", errno);
   temporary_.clear();
-  sync_folder(path_.parent_path());
+  if (flush) sync_folder(path_.parent_path());
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view text) {

@@ -24,8 +24,9 @@ class AtomicFile {
   void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
   uint64_t written() const { return written_; }
   const std::filesystem::path& path() const { return path_; }
-  // Flushes and renames; the last call. Throws Error(io).
-  void commit();
+  // Renames; the last call. Without `flush` a loss of power soon after may still take the bytes: only for files that
+  // can be made again. Throws Error(io).
+  void commit(bool flush = true);
 
  private:
   std::filesystem::path path_;

@@ -101,7 +101,9 @@ void dequantize_row(const WeightView& weight, int64_t row, std::span<float> out)
 }
 
 std::string quantization_problem(const Quantization& quantization) {
-  const auto [mode, bits, group] = quantization;
+  // Plain variables: clang 14 cannot capture structured bindings.
+  const QuantMode mode = quantization.mode;
+  const int bits = quantization.bits, group = quantization.group_size;
   const auto fixed = [&](int expected_bits, int expected_group) -> std::string {
     if (bits != expected_bits)
       return fmt::format("{} bits {}: expected {}", quant_mode_name(mode), bits, expected_bits);

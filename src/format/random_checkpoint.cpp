@@ -147,7 +147,7 @@ void write_shard(const std::filesystem::path& path, const std::vector<Planned>& 
                               seed_of(options.seed, module.path)};
     write_tensor(module, spec.name, matrix, sink);
   }
-  writer.finish();
+  writer.finish(false);  // the same seed makes it again
 }
 
 std::string index_json(const std::vector<std::vector<Planned>>& shards, const ModelConfig& config) {

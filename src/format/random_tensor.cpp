@@ -110,6 +110,9 @@ double code_deviation(const Quantization& quantization) {
   return std::sqrt(sum / 8);
 }
 
+// The scale that gives decoded weights their deviation.
+double typical_scale(const RandomMatrix& matrix) { return matrix.deviation / code_deviation(matrix.quantization); }
+
 // Uniform codes of any width are random bytes; those of mxfp8 must not be NaN and are drawn from a table.
 void random_codes(const RandomMatrix& matrix, const ByteSink& sink) {
   const int64_t total = matrix.rows * (matrix.columns * matrix.quantization.bits / 8);
@@ -126,10 +129,11 @@ void random_codes(const RandomMatrix& matrix, const ByteSink& sink) {
   }
 }
 
-// A group's scale for affine: its size varies by a quarter, and about half are negative as in real files.
-float affine_scale(const RandomMatrix& matrix, uint64_t group) {
+// A group's scale for affine around `typical`: its size varies by a quarter, and about half are negative as in real
+// files.
+float affine_scale(const RandomMatrix& matrix, double typical, uint64_t group) {
   const uint64_t bits = word(matrix.seed ^ 0x5ca1e5u, group);
-  const double size = matrix.deviation / code_deviation(matrix.quantization) * (0.75 + 0.5 * uniform(bits));
+  const double size = typical * (0.75 + 0.5 * uniform(bits));
   return rounded(static_cast<float>(bits & 1 ? -size : size), matrix.dtype);
 }
 
@@ -140,7 +144,7 @@ struct ScaleChoice {
 };
 
 ScaleChoice choose_scale(const RandomMatrix& matrix) {
-  const double target = matrix.deviation / code_deviation(matrix.quantization);
+  const double target = typical_scale(matrix);
   const bool e4m3 = matrix.quantization.mode == QuantMode::nvfp4;
   const uint32_t last = e4m3 ? 0x7e : 0xfe;
   const auto value = [&](uint32_t code) { return static_cast<double>(e4m3 ? e4m3_to_f32(code) : e8m0_to_f32(code)); };
@@ -175,7 +179,8 @@ void random_weight(const RandomMatrix& matrix, const ByteSink& sink) {
 
 void random_scales(const RandomMatrix& matrix, const ByteSink& sink) {
   if (matrix.quantization.mode == QuantMode::affine) {
-    const auto scale = [&](uint64_t group) { return encode(affine_scale(matrix, group), matrix.dtype); };
+    const double typical = typical_scale(matrix);
+    const auto scale = [&](uint64_t group) { return encode(affine_scale(matrix, typical, group), matrix.dtype); };
     if (matrix.dtype == DType::f32) return per_group<uint32_t>(matrix, sink, scale);
     return per_group<uint16_t>(matrix, sink, scale);
   }
@@ -188,7 +193,10 @@ void random_scales(const RandomMatrix& matrix, const ByteSink& sink) {
 void random_biases(const RandomMatrix& matrix, const ByteSink& sink) {
   // Minus the middle code times the scale: the mean is zero.
   const float middle = (static_cast<float>(1u << matrix.quantization.bits) - 1) / 2;
-  const auto bias = [&](uint64_t group) { return encode(-middle * affine_scale(matrix, group), matrix.dtype); };
+  const double typical = typical_scale(matrix);
+  const auto bias = [&](uint64_t group) {
+    return encode(-middle * affine_scale(matrix, typical, group), matrix.dtype);
+  };
   if (matrix.dtype == DType::f32) return per_group<uint32_t>(matrix, sink, bias);
   per_group<uint16_t>(matrix, sink, bias);
 }

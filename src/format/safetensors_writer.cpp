@@ -84,9 +84,9 @@ void SafetensorsWriter::write(std::span<const std::byte> bytes) {
   }
 }
 
-void SafetensorsWriter::finish() {
+void SafetensorsWriter::finish(bool flush) {
   CHECK(index_ == tensors_.size());
-  file_.commit();
+  file_.commit(flush);
 }
 
 void write_safetensors(const std::filesystem::path& path,

@@ -33,8 +33,8 @@ class SafetensorsWriter {
 
   // The next bytes of the data, tensor after tensor in the order given.
   void write(std::span<const std::byte> bytes);
-  // CHECKs that all bytes came, flushes to disk and gives the file its name.
-  void finish();
+  // CHECKs that all bytes came and gives the file its name; `flush` as in AtomicFile::commit.
+  void finish(bool flush = true);
 
   // The tensor that the next byte belongs to; nullptr when all are written.
   const TensorSpec* next() const { return index_ < tensors_.size() ? &tensors_[index_] : nullptr; }

@@ -67,8 +67,22 @@ std::vector<Bpe::Merge> resolve_merges(const TokenizerFile& file, const Vocabula
   merges.reserve(file.merges.size());
   std::string both;
   int32_t guess = -1;
-  for (const auto& [left, right] : file.merges) {
-    Bpe::Merge merge{vocabulary.find(left), vocabulary.find(right), -1};
+  constexpr size_t kAhead = 16;
+  uint64_t left_hashes[kAhead], right_hashes[kAhead];
+  for (size_t i = 0; i < file.merges.size() + kAhead; ++i) {
+    const size_t place = i % kAhead;
+    Bpe::Merge merge{-1, -1, -1};
+    std::string_view left, right;
+    if (i >= kAhead) {
+      left = file.merges[i - kAhead].left, right = file.merges[i - kAhead].right;
+      merge.left = vocabulary.find(left, left_hashes[place]);
+      merge.right = vocabulary.find(right, right_hashes[place]);
+    }
+    if (i < file.merges.size()) {
+      vocabulary.prefetch(left_hashes[place] = vocabulary.hash(file.merges[i].left));
+      vocabulary.prefetch(right_hashes[place] = vocabulary.hash(file.merges[i].right));
+    }
+    if (i < kAhead) continue;
     if (merge.left < 0 || merge.right < 0)
       fail(Errc::bad_file, "{}: model.merges[{}]: \"{}\" is no token of the vocab", origin, merges.size(),
            (merge.left < 0 ? left : right).substr(0, 80));
@@ -128,7 +142,8 @@ struct Tokenizer::State {
     std::string spelling;
   };
   mutable std::mutex mutex;
-  mutable std::vector<std::unique_ptr<Workspace>> idle;
+  mutable std::vector<std::unique_ptr<Workspace>> idle;  // never grows beyond what parse() reserves
+  static constexpr size_t kMaxIdle = 64;
 
   class Lease {
    public:
@@ -143,6 +158,8 @@ struct Tokenizer::State {
       if (!workspace_) workspace_ = std::make_unique<Workspace>(state.pretokenizer);
     }
     ~Lease() {
+      if (workspace_->merge.nodes.capacity() > kKeep) workspace_->merge = {};  // one huge word is no habit
+      if (workspace_->normalised.capacity() > kKeep) workspace_->normalised = {};
       const std::lock_guard lock(state_.mutex);
       if (state_.idle.size() < kMaxIdle) state_.idle.push_back(std::move(workspace_));
     }
@@ -151,7 +168,7 @@ struct Tokenizer::State {
     Workspace& operator*() const { return *workspace_; }
 
    private:
-    static constexpr size_t kMaxIdle = 64;
+    static constexpr size_t kKeep = size_t{1} << 20;
     const State& state_;
     std::unique_ptr<Workspace> workspace_;
   };
@@ -266,15 +283,17 @@ Tokenizer Tokenizer::parse(std::string_view json, std::string_view origin) {
       fail(Errc::unsupported, "{}: model.unk_token: set, and byte {:#04x} has no token of its own", origin, b);
   }
   Bpe bpe(byte_ids, resolve_merges(file, vocabulary, origin));
-  return Tokenizer(
-      std::unique_ptr<const State>(new State{.vocabulary = std::move(vocabulary),
-                                             .added = AddedTokens(file.added_tokens, file.nfc),
-                                             .pretokenizer = Pretokenizer::compile(file.split_expression, origin),
-                                             .bpe = std::move(bpe),
-                                             .nfc = file.nfc,
-                                             .ignore_merges = file.ignore_merges,
-                                             .mutex = {},
-                                             .idle = {}}));
+  Pretokenizer pretokenizer = Pretokenizer::compile(file.split_expression, origin);
+  std::unique_ptr<const State> state(new State{.vocabulary = std::move(vocabulary),
+                                               .added = AddedTokens(file.added_tokens, file.nfc),
+                                               .pretokenizer = std::move(pretokenizer),
+                                               .bpe = std::move(bpe),
+                                               .nfc = file.nfc,
+                                               .ignore_merges = file.ignore_merges,
+                                               .mutex = {},
+                                               .idle = {}});
+  state->idle.reserve(State::kMaxIdle);
+  return Tokenizer(std::move(state));
 }
 
 Tokenizer::Tokenizer(std::unique_ptr<const State> state) : state_(std::move(state)) {}

@@ -25,6 +25,7 @@ class Tokenizer {
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
+  // None of these adds a token of its own, whatever the file's post_processor would (an embedding's end token, say).
   // Added tokens are recognised anywhere, before normalisation, as the reference does. Bytes that are not UTF-8 become
   // U+FFFD first.
   std::vector<int32_t> encode(std::string_view text) const;
@@ -38,7 +39,8 @@ class Tokenizer {
 
   // The bytes of a token; empty for an id without one.
   std::string_view bytes_of(int32_t id) const;
-  std::optional<int32_t> id_of(std::string_view token) const;  // by content, added tokens included: "<|im_end|>"
+  // By content for added tokens ("<|im_end|>"), by spelling for the others ("Ġthe"), as the file has them.
+  std::optional<int32_t> id_of(std::string_view token) const;
   bool is_added(int32_t id) const;
   bool is_special(int32_t id) const;  // an added token with special = true: what skip_special leaves out
   int vocab_size() const;             // highest id + 1

@@ -83,16 +83,22 @@ Vocabulary::Vocabulary(std::span<const Entry> entries, std::string_view origin) 
   if (total >= kAbsent) fail(Errc::bad_file, "{}: vocab: {} bytes of tokens, expected fewer than 4 GB", origin, total);
   places_.resize(static_cast<size_t>(highest) + 1);
   bytes_places_.resize(places_.size());
-  slots_.resize(std::bit_ceil(entries.size() * 2 + 1));
+  slots_.resize(std::bit_ceil(entries.size() * 3 / 2 + 2));
   spellings_.reserve(total);
   bytes_.reserve(total);
-  for (const Entry& entry : entries) insert(entry, origin);
+  constexpr size_t kAhead = 16;
+  uint64_t hashes[kAhead];
+  for (size_t i = 0; i < entries.size() + kAhead; ++i) {
+    if (i >= kAhead) insert(entries[i - kAhead], hashes[i % kAhead], origin);
+    if (i >= entries.size()) continue;
+    hashes[i % kAhead] = hash(entries[i].spelling);
+    prefetch(hashes[i % kAhead]);
+  }
 }
 
-void Vocabulary::insert(const Entry& entry, std::string_view origin) {
+void Vocabulary::insert(const Entry& entry, uint64_t h, std::string_view origin) {
   Place& place = places_[entry.id];
   if (place.offset != kAbsent) fail(Errc::bad_file, "{}: vocab: id {} stands for two tokens", origin, entry.id);
-  const uint64_t h = hash(entry.spelling);
   const uint32_t tag = static_cast<uint32_t>(h >> 32);
   size_t at = h & (slots_.size() - 1);
   for (; slots_[at].id >= 0; at = (at + 1) & (slots_.size() - 1))
@@ -108,9 +114,9 @@ void Vocabulary::insert(const Entry& entry, std::string_view origin) {
 
 uint64_t Vocabulary::hash(std::string_view spelling) const { return hash_bytes(spelling, seed_); }
 
-int32_t Vocabulary::find(std::string_view wanted) const {
-  if (slots_.empty()) return -1;
-  const uint64_t h = hash(wanted);
+int32_t Vocabulary::find(std::string_view wanted) const { return find(wanted, hash(wanted)); }
+
+int32_t Vocabulary::find(std::string_view wanted, uint64_t h) const {
   const uint32_t tag = static_cast<uint32_t>(h >> 32);
   for (size_t at = h & (slots_.size() - 1); slots_[at].id >= 0; at = (at + 1) & (slots_.size() - 1))
     if (slots_[at].tag == tag && spelling(slots_[at].id) == wanted) return slots_[at].id;

@@ -32,6 +32,11 @@ class Vocabulary {
   Vocabulary(std::span<const Entry> entries, std::string_view origin);
 
   int32_t find(std::string_view spelling) const;  // -1 if absent
+  // find() in two steps, for many look-ups: the table is larger than a cache, and what is asked for a little earlier
+  // has come by the time it is needed.
+  uint64_t hash(std::string_view spelling) const;
+  void prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[hash & (slots_.size() - 1)]); }
+  int32_t find(std::string_view spelling, uint64_t hash) const;
   bool contains(int32_t id) const;
   std::string_view spelling(int32_t id) const;  // empty for an id without a token
   // What the token stands for: the bytes it spells, or the spelling itself if some character spells no byte.
@@ -49,15 +54,14 @@ class Vocabulary {
   };
   static constexpr uint32_t kAbsent = 0xFFFFFFFF;
 
-  uint64_t hash(std::string_view spelling) const;
-  void insert(const Entry& entry, std::string_view origin);
+  void insert(const Entry& entry, uint64_t hash, std::string_view origin);
 
   uint64_t seed_ = 0;
   std::vector<Place> places_;        // of spellings, by id
   std::vector<Place> bytes_places_;  // of bytes, by id
   std::string spellings_;
   std::string bytes_;
-  std::vector<Slot> slots_;  // open addressing, a power of two, at most half full
+  std::vector<Slot> slots_ = std::vector<Slot>(1);  // open addressing, a power of two, at most two thirds full
 };
 
 }  // namespace inkstone

@@ -165,8 +165,10 @@ void gemv(const GemvArgs& a) {
   }
 }
 
-void dequantize(const Matrix& w, int64_t row, int64_t begin, int64_t end, float* out, float*) {
-  for (int64_t i = begin; i < end; ++i) out[i - begin] = i < w.in ? weight_at(w, row, i) : 0.0f;
+void dequantize(const DequantizeArgs& a) {
+  for (int64_t r = 0; r < a.rows; ++r)
+    for (int64_t i = a.begin; i < a.end; ++i)
+      a.out[r * a.stride + i - a.begin] = i < a.w->in ? weight_at(*a.w, a.row + r, i) : 0.0f;
 }
 
 void pack(const Matrix& w, const float* const* x, int rows, int64_t begin, int64_t end, float* out) {

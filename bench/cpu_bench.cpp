@@ -1,0 +1,251 @@
+// CPU kernels through the device's verbs: decoding (GB/s beside a plain read of as much memory), a few rows, prompts
+// (GFLOP/s beside the FMA peak), attention. INKSTONE_ISA and INKSTONE_BENCH_THREADS choose.
+#include <benchmark/benchmark.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <numeric>
+#include <random>
+
+#include "base/system.h"
+#include "base/thread_pool.h"
+#include "cpu/cpu_device.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace inkstone {
+namespace {
+
+constexpr int64_t kPoolBytes = int64_t{1} << 30;  // of weights, more than stays in a cache between two uses
+
+int bench_threads() {
+  const char* text = std::getenv("INKSTONE_BENCH_THREADS");
+  return text != nullptr ? std::max(1, std::atoi(text)) : available_cpus();
+}
+
+std::unique_ptr<Device> bench_device() { return open_cpu_device({Precision::fast, bench_threads(), ""}); }
+
+const Buffer& random_pool() {
+  static const Buffer pool = [] {
+    Buffer buffer = Buffer::host(kPoolBytes + 4096);
+    std::mt19937_64 rng(1);
+    for (int64_t i = 0; i < kPoolBytes; i += 8) {
+      const uint64_t word = rng();
+      std::memcpy(buffer.data() + i, &word, 8);
+    }
+    return buffer;
+  }();
+  return pool;
+}
+
+Tensor tensor(std::vector<float>& values, int64_t rows, int64_t columns) {
+  return {reinterpret_cast<std::byte*>(values.data()), DType::f32, Shape{rows, columns}};
+}
+
+uint64_t read_all(const std::byte* data, int64_t bytes) {
+  uint64_t sum = 0;
+#if defined(__x86_64__)
+  __m128i a = _mm_setzero_si128(), b = a, c = a, d = a;
+  for (int64_t i = 0; i + 64 <= bytes; i += 64) {
+    const __m128i* line = reinterpret_cast<const __m128i*>(data + i);
+    _mm_prefetch(reinterpret_cast<const char*>(data + i + 3072), _MM_HINT_T0);
+    a = _mm_xor_si128(a, _mm_load_si128(line));
+    b = _mm_xor_si128(b, _mm_load_si128(line + 1));
+    c = _mm_xor_si128(c, _mm_load_si128(line + 2));
+    d = _mm_xor_si128(d, _mm_load_si128(line + 3));
+  }
+  a = _mm_xor_si128(_mm_xor_si128(a, b), _mm_xor_si128(c, d));
+  std::memcpy(&sum, &a, 8);
+#else
+  for (int64_t i = 0; i + 8 <= bytes; i += 8) {
+    uint64_t word;
+    std::memcpy(&word, data + i, 8);
+    sum ^= word;
+  }
+#endif
+  return sum;
+}
+
+#if defined(__x86_64__)
+// 16 chains of AVX-512 FMAs from registers: the peak that prompts are measured against.
+__attribute__((target("avx512f"))) float fma_chains(int64_t count) {
+  __m512 sums[16];
+  for (__m512& sum : sums) sum = _mm512_set1_ps(1.0f);
+  const __m512 a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(0.001f);
+  for (int64_t i = 0; i < count; ++i) {
+#pragma GCC unroll 16
+    for (__m512& sum : sums) sum = _mm512_fmadd_ps(sum, a, b);
+  }
+  float total = 0;
+  for (const __m512& sum : sums) total += _mm512_cvtss_f32(sum);
+  return total;
+}
+
+void fma_peak(benchmark::State& state) {
+  if (!__builtin_cpu_supports("avx512f")) return state.SkipWithError("no AVX-512");
+  constexpr int64_t kCount = 1 << 20;
+  ThreadPool threads(bench_threads());
+  for (auto _ : state) threads.run([](int) { benchmark::DoNotOptimize(fma_chains(kCount)); });
+  const double flops = 2e-9 * 16 * 16 * kCount * threads.size() * static_cast<double>(state.iterations());
+  state.counters["GFLOP/s"] = benchmark::Counter(flops, benchmark::Counter::kIsRate);
+}
+#endif
+
+void read_bandwidth(benchmark::State& state) {
+  const Buffer& pool = random_pool();
+  ThreadPool threads(bench_threads());
+  for (auto _ : state)
+    threads.parallel_for(kPoolBytes, 1 << 20, [&](int64_t begin, int64_t end) {
+      benchmark::DoNotOptimize(read_all(pool.data() + begin, end - begin));
+    });
+  state.SetBytesProcessed(state.iterations() * kPoolBytes);
+}
+
+struct Format {
+  const char* name;
+  QuantMode mode;
+  int bits, group;
+};
+constexpr Format kFormats[] = {
+    {"4b g64", QuantMode::affine, 4, 64}, {"4b g128", QuantMode::affine, 4, 128}, {"4b g32", QuantMode::affine, 4, 32},
+    {"2b g64", QuantMode::affine, 2, 64}, {"3b g64", QuantMode::affine, 3, 64},   {"5b g64", QuantMode::affine, 5, 64},
+    {"6b g64", QuantMode::affine, 6, 64}, {"8b g64", QuantMode::affine, 8, 64},   {"mxfp4", QuantMode::mxfp4, 4, 32},
+    {"mxfp8", QuantMode::mxfp8, 8, 32},   {"nvfp4", QuantMode::nvfp4, 4, 16},     {"bf16", QuantMode::none, 16, 0}};
+
+// As many different matrices of one shape as the pool holds, at odd addresses. The bytes are random; scales lie in a
+// buffer of their own with sane values.
+struct Weights {
+  Weights(const Format& format, int64_t out, int64_t in) {
+    const int64_t groups = format.group > 0 ? out * in / format.group : 0;
+    scales.assign(static_cast<size_t>(groups), 0x3c23);  // 0.00995 in bf16
+    const int64_t bytes = out * in * format.bits / 8;
+    const Buffer& pool = random_pool();
+    for (int64_t at = 0; at + bytes <= kPoolBytes; at += bytes + 63) {
+      Linear& linear = linears.emplace_back();
+      WeightView& view = linear.weight;
+      view.out = out;
+      view.in = in;
+      view.quantization = {format.mode, format.group > 0 ? format.bits : 0, format.group};
+      view.weight = {pool.data() + at + 1, groups > 0 ? DType::u32 : DType::bf16, {out, in * format.bits / 32}};
+      const std::byte* scale = reinterpret_cast<const std::byte*>(scales.data());
+      const DType dtype = format.mode == QuantMode::affine ? DType::bf16 : DType::u8;
+      if (groups > 0) view.scales = {scale, dtype, {out, in / format.group}};
+      if (format.mode == QuantMode::affine) view.biases = {scale, dtype, {out, in / format.group}};
+    }
+    bytes_each = static_cast<int64_t>(linears.front().weight.bytes());
+  }
+  std::vector<uint16_t> scales;
+  std::vector<Linear> linears;
+  int64_t bytes_each;
+};
+
+void linear(benchmark::State& state, Format format) {
+  const int rows = static_cast<int>(state.range(0));
+  const int64_t out = state.range(1), in = state.range(2);
+  const auto device = bench_device();
+  const Weights weights(format, out, in);
+  std::vector<float> x(static_cast<size_t>(rows * in), 0.5f), y(static_cast<size_t>(rows * out));
+  const Tensor ys[] = {tensor(y, rows, out)};
+  size_t next = 0;
+  for (auto _ : state) {
+    const Linear* const group[] = {&weights.linears[next]};
+    device->linear(tensor(x, rows, in), group, ys);
+    next = (next + 1) % weights.linears.size();
+  }
+  state.SetBytesProcessed(state.iterations() * weights.bytes_each);
+  state.counters["GFLOP/s"] =
+      benchmark::Counter(2e-9 * static_cast<double>(state.iterations() * rows * out * in), benchmark::Counter::kIsRate);
+  state.SetLabel(device->description());
+}
+
+// One step of decoding `range(0)` conversations of `range(1)` tokens; several layers' caches, so that they come from
+// memory.
+void attend(benchmark::State& state) {
+  const int spans = static_cast<int>(state.range(0)), length = static_cast<int>(state.range(1));
+  const int rows = static_cast<int>(state.range(2)), heads = static_cast<int>(state.range(3));
+  constexpr int kKvHeads = 8, kD = 128;
+  const auto device = bench_device();
+  const int blocks = (length + kKvBlockTokens - 1) / kKvBlockTokens;
+  const Shape shape{spans * blocks, kKvHeads, kKvBlockTokens, kD};
+  const int64_t bytes = 2 * shape.elements() * dtype_size(device->kv_dtype());
+  const int layers = static_cast<int>(std::clamp<int64_t>(kPoolBytes / 2 / bytes, 1, 64));
+  std::vector<Buffer> memory;
+  std::vector<KvLayer> kv;
+  for (int i = 0; i < layers; ++i) {
+    memory.push_back(device->allocate(static_cast<size_t>(bytes / 2)));
+    memory.push_back(device->allocate(static_cast<size_t>(bytes / 2)));
+    std::memset(memory[memory.size() - 2].data(), 0x3c, static_cast<size_t>(bytes / 2));
+    std::memset(memory.back().data(), 0x3c, static_cast<size_t>(bytes / 2));
+    kv.push_back(
+        {memory[memory.size() - 2].view(device->kv_dtype(), shape), memory.back().view(device->kv_dtype(), shape)});
+  }
+  Batch batch;
+  batch.tokens.resize(static_cast<size_t>(spans * rows));
+  batch.blocks.resize(static_cast<size_t>(spans * blocks));
+  std::iota(batch.blocks.begin(), batch.blocks.end(), 0);
+  for (int s = 0; s < spans; ++s) batch.spans.push_back({s * rows, rows, length, s * blocks});
+  std::vector<float> q(batch.tokens.size() * static_cast<size_t>(heads * kD), 0.1f), out(q.size());
+  size_t layer = 0;
+  for (auto _ : state) {
+    device->attend(tensor(q, batch.size(), heads * kD), kv[layer], batch, 0.088f,
+                   tensor(out, batch.size(), heads * kD));
+    layer = (layer + 1) % kv.size();
+  }
+  const double pairs = static_cast<double>(spans) * rows * (length - (rows - 1) / 2.0);
+  state.SetBytesProcessed(state.iterations() * bytes);
+  state.counters["GFLOP/s"] = benchmark::Counter(4e-9 * pairs * heads * kD * static_cast<double>(state.iterations()),
+                                                 benchmark::Counter::kIsRate);
+  state.SetLabel(device->description());
+}
+
+void small_verbs(benchmark::State& state) {  // what waking the threads costs: a run with nothing to do
+  ThreadPool threads(bench_threads());
+  for (auto _ : state) threads.run([](int) {});
+}
+
+}  // namespace
+}  // namespace inkstone
+
+int main(int argc, char** argv) {
+  using namespace inkstone;
+  using benchmark::RegisterBenchmark;
+  RegisterBenchmark("read", read_bandwidth)->UseRealTime()->Unit(benchmark::kMillisecond);
+#if defined(__x86_64__)
+  RegisterBenchmark("fma_peak", fma_peak)->UseRealTime()->Unit(benchmark::kMillisecond);
+#endif
+  RegisterBenchmark("pool/run", small_verbs)->UseRealTime();
+  for (const Format& format : kFormats) {
+    const std::string name = format.name;
+    RegisterBenchmark(("decode/" + name).c_str(), linear, format)
+        ->Args({1, 4096, 4096})
+        ->Args({1, 6144, 1024})
+        ->UseRealTime()
+        ->Unit(benchmark::kMicrosecond);
+    RegisterBenchmark(("prompt/" + name).c_str(), linear, format)
+        ->Args({512, 4096, 4096})
+        ->UseRealTime()
+        ->Unit(benchmark::kMillisecond);
+  }
+  for (const int rows : {1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128, 512})
+    RegisterBenchmark("rows/4b g64", linear, kFormats[0])
+        ->Args({rows, 4096, 4096})
+        ->UseRealTime()
+        ->Unit(benchmark::kMicrosecond);
+  RegisterBenchmark("prompt0.6B/4b g64", linear, kFormats[0])
+      ->Args({512, 6144, 1024})
+      ->UseRealTime()
+      ->Unit(benchmark::kMillisecond);
+  RegisterBenchmark("attend", attend)
+      ->ArgNames({"spans", "length", "rows", "heads"})
+      ->Args({1, 2048, 1, 16})
+      ->Args({1, 8192, 1, 16})
+      ->Args({1, 8192, 1, 32})
+      ->Args({8, 1024, 1, 16})
+      ->Args({1, 512, 512, 16})
+      ->Args({1, 2048, 512, 16})
+      ->UseRealTime()
+      ->Unit(benchmark::kMicrosecond);
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+}

@@ -1,0 +1,173 @@
+// The vector type of AVX-512 (F, BW, DQ, VL): 16 floats, tails by masks.
+struct F32 {
+  static constexpr int kLanes = 16;
+  __m512 v;
+
+  static F32 zero() { return {_mm512_setzero_ps()}; }
+  static F32 all(float x) { return {_mm512_set1_ps(x)}; }
+  static F32 load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  // The first n of the vector, zeros beyond.
+  static F32 load(const float* p, int64_t n) { return n >= kLanes ? load(p) : F32{_mm512_maskz_loadu_ps(mask(n), p)}; }
+  void store(float* p) const { _mm512_storeu_ps(p, v); }
+  void store(float* p, int64_t n) const { n >= kLanes ? store(p) : _mm512_mask_storeu_ps(p, mask(n), v); }
+  static __mmask16 mask(int64_t n) { return static_cast<__mmask16>(n <= 0 ? 0 : (1u << n) - 1u); }
+};
+
+F32 operator+(F32 a, F32 b) { return {_mm512_add_ps(a.v, b.v)}; }
+F32 operator-(F32 a, F32 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+F32 operator*(F32 a, F32 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+F32 operator/(F32 a, F32 b) { return {_mm512_div_ps(a.v, b.v)}; }
+F32 fma(F32 a, F32 b, F32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+F32 fnma(F32 a, F32 b, F32 c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }  // c - a * b
+F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }                  // b where either is NaN
+F32 min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
+F32 round(F32 a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+F32 scale_by_power(F32 a, F32 n) { return {_mm512_scalef_ps(a.v, n.v)}; }  // a * 2^n
+// a in lanes below n, b beyond.
+F32 first(F32 a, F32 b, int64_t n) { return {_mm512_mask_blend_ps(n >= 16 ? 0xffff : F32::mask(n), b.v, a.v)}; }
+float reduce_add(F32 a) { return _mm512_reduce_add_ps(a.v); }
+float reduce_max(F32 a) { return _mm512_reduce_max_ps(a.v); }
+
+F32 from_bf16(__m256i bits) { return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))}; }
+__m256i load_u16(const unsigned char* p, int64_t n) {
+  if (n >= 16) return _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(p));
+  return _mm256_maskz_loadu_epi16(F32::mask(n), p);
+}
+__m128i load_u8(const unsigned char* p, int64_t n) {
+  if (n >= 16) return _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(p));
+  return _mm_maskz_loadu_epi8(F32::mask(n), p);
+}
+F32 load_bf16(const unsigned char* p, int64_t n) { return from_bf16(load_u16(p, n)); }
+F32 load_f16(const unsigned char* p, int64_t n) { return {_mm512_cvtph_ps(load_u16(p, n))}; }
+F32 load_f32(const unsigned char* p, int64_t n) {
+  return {n >= 16 ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(F32::mask(n), p)};
+}
+F32 load_u8_as_f32(const unsigned char* p) { return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load_u8(p, 16)))}; }
+// e4m3 as float16: its exponent and mantissa fit, 2^8 too small; all ones is NaN in both once set.
+F32 load_e4m3(const unsigned char* p, int64_t n) {
+  const __m256i code = _mm256_cvtepu8_epi16(load_u8(p, n));
+  const __m256i magnitude = _mm256_and_si256(code, _mm256_set1_epi16(0x7f));
+  const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(code, _mm256_set1_epi16(0x80)), 8);
+  const __m256i nan = _mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x7f));
+  const __m256i half = _mm256_or_si256(_mm256_or_si256(_mm256_slli_epi16(magnitude, 7), sign), nan);
+  return F32{_mm512_cvtph_ps(half)} * F32::all(256.0f);
+}
+F32 load_e8m0(const unsigned char* p, int64_t n) {  // 2^(code - 127); 2^-127 is a subnormal
+  const __m512i bits = _mm512_slli_epi32(_mm512_cvtepu8_epi32(load_u8(p, n)), 23);
+  return {_mm512_castsi512_ps(_mm512_max_epi32(bits, _mm512_set1_epi32(0x00400000)))};
+}
+
+__m256i to_bf16_bits(F32 x) {  // to nearest even; NaN stays NaN
+  const __m512i bits = _mm512_castps_si512(x.v);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  const __mmask16 nan = _mm512_cmp_ps_mask(x.v, x.v, _CMP_UNORD_Q);
+  const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_mask_blend_epi32(nan, rounded, quiet), 16));
+}
+void store_bf16(F32 x, uint16_t* p, int64_t n) {
+  _mm256_mask_storeu_epi16(p, n >= 16 ? 0xffff : F32::mask(n), to_bf16_bits(x));
+}
+
+// Integers: words of codes, and permutations.
+struct U32 {
+  __m512i v;
+  static U32 load(const unsigned char* p) { return {_mm512_loadu_si512(p)}; }
+  static U32 load(const unsigned char* p, int64_t n) { return {_mm512_maskz_loadu_epi32(F32::mask(n), p)}; }
+  static U32 load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+};
+F32 permute(F32 a, U32 index) { return {_mm512_permutexvar_ps(index.v, a.v)}; }
+F32 gather(const float* p, U32 index, int64_t n) {
+  return {_mm512_mask_i32gather_ps(_mm512_setzero_ps(), n >= 16 ? 0xffff : F32::mask(n), index.v, p, 4)};
+}
+
+// Code j of each 32-bit lane. vpermps looks at the low 4 bits only, so no mask is needed.
+struct Lookup {
+  __m512 table;
+  explicit Lookup(const float* values) : table(_mm512_loadu_ps(values)) {}
+  F32 get(U32 words, int shift) const {
+    return {_mm512_permutexvar_ps(_mm512_srli_epi32(words.v, static_cast<unsigned>(shift)), table)};
+  }
+};
+alignas(64) constexpr float kCodes4[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+alignas(64) constexpr float kCodes2[16] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
+alignas(64) constexpr float kE2m1[16] = {0,     0.5f,  1,     1.5f,  2,     3,     4,     6,
+                                         -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
+struct Lane2 : Lookup {
+  static constexpr int kBits = 2;
+  Lane2() : Lookup(kCodes2) {}
+};
+struct Lane4 : Lookup {
+  static constexpr int kBits = 4;
+  Lane4() : Lookup(kCodes4) {}
+};
+struct LaneE2m1 : Lookup {
+  static constexpr int kBits = 4;
+  LaneE2m1() : Lookup(kE2m1) {}
+};
+
+// 16 codes of a bit stream: 2 * kBits bytes in every 128-bit lane; a shuffle gives each code its two bytes.
+template <int kBits>
+struct StreamTable {
+  alignas(64) unsigned char bytes[64] = {};
+  alignas(64) uint32_t shifts[16] = {};
+  constexpr StreamTable() {
+    for (int i = 0; i < 16; ++i) {
+      const int at = i * kBits / 8;
+      bytes[4 * i] = static_cast<unsigned char>(at);
+      bytes[4 * i + 1] = static_cast<unsigned char>(at + 1 < 2 * kBits ? at + 1 : 0x80);
+      bytes[4 * i + 2] = bytes[4 * i + 3] = 0x80;
+      shifts[i] = static_cast<uint32_t>(i * kBits % 8);
+    }
+  }
+};
+template <int kBits>
+constexpr StreamTable<kBits> kStream{};
+
+template <int kBits>
+F32 stream_codes(const unsigned char* unit, int v) {
+  const __m128i bytes = _mm_maskz_loadu_epi8(static_cast<__mmask16>((1u << (2 * kBits)) - 1u), unit + v * 2 * kBits);
+  const __m512i pairs = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(bytes), _mm512_load_si512(kStream<kBits>.bytes));
+  const __m512i codes = _mm512_and_si512(_mm512_srlv_epi32(pairs, _mm512_load_si512(kStream<kBits>.shifts)),
+                                         _mm512_set1_epi32((1 << kBits) - 1));
+  return {_mm512_cvtepi32_ps(codes)};
+}
+
+// Lane i of the result is the sum of a[i]'s lanes.
+F32 reduce_each(const F32* a) {
+  F32 v[4];
+  for (int i = 0; i < 4; ++i) {
+    const __m512 p =
+        _mm512_add_ps(_mm512_shuffle_f32x4(a[i].v, a[4 + i].v, 0x44), _mm512_shuffle_f32x4(a[i].v, a[4 + i].v, 0xee));
+    const __m512 q = _mm512_add_ps(_mm512_shuffle_f32x4(a[8 + i].v, a[12 + i].v, 0x44),
+                                   _mm512_shuffle_f32x4(a[8 + i].v, a[12 + i].v, 0xee));
+    v[i].v = _mm512_add_ps(_mm512_shuffle_f32x4(p, q, 0x88), _mm512_shuffle_f32x4(p, q, 0xdd));
+  }
+  const __m512 low = _mm512_add_ps(_mm512_unpacklo_ps(v[0].v, v[1].v), _mm512_unpackhi_ps(v[0].v, v[1].v));
+  const __m512 high = _mm512_add_ps(_mm512_unpacklo_ps(v[2].v, v[3].v), _mm512_unpackhi_ps(v[2].v, v[3].v));
+  return {_mm512_add_ps(_mm512_shuffle_ps(low, high, 0x44), _mm512_shuffle_ps(low, high, 0xee))};
+}
+
+void transpose(F32* r) {
+  __m512 t[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(r[i].v, r[i + 1].v);
+    t[i + 1] = _mm512_unpackhi_ps(r[i].v, r[i + 1].v);
+  }
+  __m512 u[16];
+  for (int i = 0; i < 16; i += 4) {
+    u[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+    u[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
+    u[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    u[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+  for (int i = 0; i < 4; ++i) {  // u[4 k + i]: lane group g holds columns 4 g + i of rows 4 k .. 4 k + 3
+    const __m512 a = _mm512_shuffle_f32x4(u[i], u[4 + i], 0x88), b = _mm512_shuffle_f32x4(u[i], u[4 + i], 0xdd);
+    const __m512 c = _mm512_shuffle_f32x4(u[8 + i], u[12 + i], 0x88),
+                 d = _mm512_shuffle_f32x4(u[8 + i], u[12 + i], 0xdd);
+    r[i].v = _mm512_shuffle_f32x4(a, c, 0x88);
+    r[8 + i].v = _mm512_shuffle_f32x4(a, c, 0xdd);
+    r[4 + i].v = _mm512_shuffle_f32x4(b, d, 0x88);
+    r[12 + i].v = _mm512_shuffle_f32x4(b, d, 0xdd);
+  }
+}

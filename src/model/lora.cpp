@@ -1,0 +1,86 @@
+#include "model/lora.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "format/adapter.h"
+#include "format/quantization.h"
+#include "tensor/widen.h"
+
+namespace inkstone {
+namespace {
+
+std::vector<float> host_values(const ConstTensor& tensor) {
+  std::vector<float> values(static_cast<size_t>(tensor.shape.elements()));
+  widen(tensor, values);
+  return values;
+}
+
+std::vector<float> transpose(const std::vector<float>& x, int64_t rows, int64_t columns) {
+  std::vector<float> y(x.size());
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j) y[static_cast<size_t>(j * rows + i)] = x[static_cast<size_t>(i * columns + j)];
+  return y;
+}
+
+// DoRA (Liu et al. 2024, arXiv:2402.09353): m / ||W + scale * b a|| of each output row. a [r, in], b [out, r].
+std::vector<float> dora_magnitude(const WeightView& weight, const AdapterModule& module, const std::vector<float>& a,
+                                  const std::vector<float>& b, float scale) {
+  const int64_t rank = module.rank();
+  std::vector<float> magnitude = host_values(module.m);
+  std::vector<float> row(static_cast<size_t>(weight.in));
+  for (int64_t o = 0; o < weight.out; ++o) {
+    dequantize_row(weight, o, row);
+    for (int64_t r = 0; r < rank; ++r) {
+      const float factor = scale * b[static_cast<size_t>(o * rank + r)];
+      for (int64_t i = 0; i < weight.in; ++i) row[static_cast<size_t>(i)] += factor * a[static_cast<size_t>(r * weight.in + i)];
+    }
+    double squares = 0;
+    for (const float value : row) squares += static_cast<double>(value) * value;
+    magnitude[static_cast<size_t>(o)] /= static_cast<float>(std::sqrt(squares));
+  }
+  return magnitude;
+}
+
+void check_fits(const std::string& name, const AdapterModule& module, const Linear& linear) {
+  const bool fits = module.in() == linear.in() && module.out() == linear.out() &&
+                    module.experts() == linear.weight.experts;
+  if (!fits)
+    fail(Errc::bad_file, "adapter: {}: found {} experts, {} -> {}, expected {} experts, {} -> {} as in the model", name,
+         module.experts(), module.in(), module.out(), linear.weight.experts, linear.in(), linear.out());
+}
+
+}  // namespace
+
+void attach_adapter(Model& model, const std::filesystem::path& folder) {
+  const Adapter adapter(folder);
+  if (adapter.config().fine_tune_type == FineTuneType::full)
+    fail(Errc::unsupported, "{}: fine_tune_type: found full, expected lora or dora", folder.string());
+  Device& device = model.device();
+  const std::vector<Linear*> linears = model.linears();
+  for (const auto& [name, module] : adapter.modules()) {
+    const auto found = std::ranges::find_if(linears, [&](const Linear* linear) { return linear->name() == name; });
+    if (found == linears.end())
+      fail(Errc::bad_file, "{}: module {}: expected one of the model's linear layers", folder.string(), name);
+    Linear& linear = **found;
+    check_fits(name, module, linear);
+    std::vector<float> a = host_values(module.lora_a);
+    std::vector<float> b = host_values(module.lora_b);
+    if (!module.is_experts()) {  // experts are stored with the rows that we want; plain ones as [in, r] and [r, out]
+      a = transpose(a, module.in(), module.rank());
+      b = transpose(b, module.rank(), module.out());
+    }
+    auto lora = std::make_unique<Lora>();
+    lora->rank = static_cast<int>(module.rank());
+    lora->scale = adapter.config().scale;
+    if (!module.m.empty()) {
+      if (module.is_experts()) fail(Errc::unsupported, "{}: module {}: DoRA on experts", folder.string(), name);
+      lora->magnitude = device.upload(dora_magnitude(linear.weight, module, a, b, lora->scale));
+    }
+    lora->a = device.upload(a);
+    lora->b = device.upload(b);
+    linear.lora = std::move(lora);
+  }
+}
+
+}  // namespace inkstone
