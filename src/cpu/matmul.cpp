@@ -75,7 +75,7 @@ Matrix matrix_of(const WeightView& view, int64_t expert) {
   } else {
     m.bits = weight.quantization.bits;
     m.group = weight.quantization.group_size;
-    CHECK(m.group > 0 && m.in % m.group == 0);
+    CHECK(m.group >= 16 && (m.group & (m.group - 1)) == 0 && m.group <= kPositionBlock && m.in % m.group == 0);
     m.groups = m.in / m.group;
     m.row_bytes = m.in * m.bits / 8;
     const int64_t scale_bytes = m.out * m.groups * dtype_size(weight.scales.dtype);

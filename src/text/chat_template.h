@@ -2,8 +2,11 @@
 // thread. Rendering is bounded in steps and output, so that a hostile template ends with an error.
 #pragma once
 
+#include <cstdint>
+#include <ctime>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -11,6 +14,12 @@
 #include "text/marked_text.h"
 
 namespace inkstone {
+
+struct RenderOptions {
+  std::optional<std::tm> now;  // what strftime_now prints; absent: the local time
+  int64_t max_steps = 0;       // 0: the default, about a second
+  int64_t max_bytes = 0;       // of what the template holds and writes; 0: the default
+};
 
 class ChatTemplate {
  public:
@@ -28,6 +37,7 @@ class ChatTemplate {
   // enable_thinking, ...): an absent one is undefined in the template.
   // Throws Error(template_error) with what the template raised.
   MarkedText render(const Json& messages, const Json& tools, const Json& kwargs) const;
+  MarkedText render(const Json& messages, const Json& tools, const Json& kwargs, const RenderOptions& options) const;
 
   const std::string& source() const;
 

@@ -89,15 +89,15 @@ struct LaneScales {
   static constexpr int kCodes = 32 / Lane::kBits;
   static constexpr int64_t kBlock = static_cast<int64_t>(kLanes) * kCodes;
   U32 index;
-  int group;
+  int shift;  // groups are powers of two: a division here would cost more than the block's arithmetic
 
-  explicit LaneScales(int group_size) : group(group_size) {
+  explicit LaneScales(int group) : shift(__builtin_ctz(static_cast<unsigned>(group))) {
     int32_t lanes[kLanes];
     for (int i = 0; i < kLanes; ++i) lanes[i] = group >= kBlock ? 0 : i * kCodes / group;
     index = U32::load(lanes);
   }
   // Of the block that starts at `column`.
-  F32 get(const float* values, int64_t column) const { return permute(F32::load(values + column / group), index); }
+  F32 get(const float* values, int64_t column) const { return permute(F32::load(values + (column >> shift)), index); }
 };
 
 // Calls use(Format{}) with the type that reads w. `use` has one overload a family.

@@ -16,6 +16,13 @@ struct DequantizeUse {
   const unsigned char* codes(int64_t row, int64_t bits) const {
     return a.w->weight + row * a.w->row_bytes + a.begin * bits / 8;
   }
+  // The same columns' next chunk, or the next panel's first: rows lie too far apart for the hardware to follow, and a
+  // chunk is multiplied meanwhile.
+  void prefetch_next(const unsigned char* from, int64_t bits) const {
+    const int64_t bytes = (a.end - a.begin) * bits / 8;
+    const unsigned char* next = from + (a.end < a.w->in ? bytes : a.rows * a.w->row_bytes - a.begin * bits / 8);
+    for (int64_t at = 0; at <= bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(next + at), _MM_HINT_T1);
+  }
   template <class Lane>
   void lane(const Lane& format) const {
     using At = LaneScales<Lane>;
@@ -23,6 +30,7 @@ struct DequantizeUse {
     for (int64_t r = 0; r < a.rows; ++r) {
       const RowScales values = scales(a.row + r);
       const unsigned char* from = codes(a.row + r, Lane::kBits);
+      prefetch_next(from, Lane::kBits);
       float* out = a.out + r * a.stride;
       for (int64_t i = 0; i < a.end - a.begin; i += At::kBlock, from += 4 * kLanes) {
         const int64_t left = a.w->in - a.begin - i, lanes = left > 0 ? left / At::kCodes : 0;
@@ -37,14 +45,16 @@ struct DequantizeUse {
   }
   template <class Group>
   void group(const Group&) const {
+    const int shift = __builtin_ctz(static_cast<unsigned>(a.w->group));
     for (int64_t r = 0; r < a.rows; ++r) {
       const RowScales values = scales(a.row + r);
       const unsigned char* from = codes(a.row + r, Group::kBits);
+      prefetch_next(from, Group::kBits);
       float* out = a.out + r * a.stride;
       int64_t i = 0;
       for (; i < a.end - a.begin && a.begin + i < a.w->in; i += kUnit, from += kUnit * Group::kBits / 8) {
-        const F32 scale = F32::all(values.scales[i / a.w->group]);
-        const F32 bias = values.biases != nullptr ? F32::all(values.biases[i / a.w->group]) : F32::zero();
+        const F32 scale = F32::all(values.scales[i >> shift]);
+        const F32 bias = values.biases != nullptr ? F32::all(values.biases[i >> shift]) : F32::zero();
 #pragma GCC unroll 4
         for (int v = 0; v < kUnit / kLanes; ++v) fma(Group::get(from, v), scale, bias).store(out + i + v * kLanes);
       }
@@ -55,6 +65,7 @@ struct DequantizeUse {
   void plain(const Plain&) const {
     for (int64_t r = 0; r < a.rows; ++r) {
       const unsigned char* from = codes(a.row + r, 8 * Plain::kBytes);
+      prefetch_next(from, 8 * Plain::kBytes);
       for (int64_t i = 0; i < a.end - a.begin; i += kLanes) {
         const int64_t left = a.w->in - a.begin - i;
         const F32 v = left > 0 ? Plain::get(from + i * Plain::kBytes, left) : F32::zero();

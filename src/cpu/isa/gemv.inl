@@ -139,6 +139,7 @@ template <class Group, int kN, int kR>
 void group_rows(const GemvArgs& a, int64_t o) {
   const Matrix& w = *a.w;
   const int64_t scratch = 2 * (w.groups + kScalePad + 2 * kLanes);
+  const int shift = __builtin_ctz(static_cast<unsigned>(w.group));
   RowScales rows[kN];
   for (int n = 0; n < kN; ++n) rows[n] = widen_row(w, o + n, 0, w.groups, a.scratch + n * scratch);
   F32 sums[kN][kR];
@@ -151,8 +152,8 @@ void group_rows(const GemvArgs& a, int64_t o) {
     for (int n = 0; n < kN; ++n) {
       codes[n] = w.weight + (o + n) * w.row_bytes + i * Group::kBits / 8;
       prefetch(codes[n] + kAhead);
-      scale[n] = F32::all(rows[n].scales[i / w.group]);
-      bias[n] = rows[n].biases != nullptr ? F32::all(rows[n].biases[i / w.group]) : F32::zero();
+      scale[n] = F32::all(rows[n].scales[i >> shift]);
+      bias[n] = rows[n].biases != nullptr ? F32::all(rows[n].biases[i >> shift]) : F32::zero();
     }
 #pragma GCC unroll 4
     for (int u = 0; u < kUnit / kLanes; ++u) {
