@@ -65,12 +65,21 @@ configured() {
     grep -qxF "CMAKE_CACHEFILE_DIR:INTERNAL=$dir" "$dir/CMakeCache.txt"
 }
 
+# ccache fails the build where it has no home to write to (service accounts, containers).
+home_for_ccache() {
+  local cache=${CCACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-}/.cache}}
+  [ -e "$cache" ] || cache=${HOME:-}
+  if [ -z "$cache" ] || [ ! -w "$cache" ]; then export CCACHE_DIR=$root/build/.ccache; fi
+}
+
 # build PRESET TARGETS...: configures where needed and builds. Prints nothing when there is nothing to do.
 build() {
   local preset=$1 dir="$root/build/$1"
   shift
   export CCACHE_BASEDIR=$root
-  mkdir -p "$root/build"
+  home_for_ccache
+  mkdir -p "$root/build" && [ -w "$root/build" ] ||
+    die "$root/build: found a folder that this user may not write to, expected one to build in"
   exec {lock}>"$root/build/.lock"  # two starts at once: the second waits for the first one's build
   flock "$lock"
   if ! configured "$preset"; then
