@@ -45,7 +45,7 @@ struct GemvArgs {
   float* y;  // y[r * y_stride + o]
   int64_t y_stride;
   bool add;        // y += instead of y =
-  float* scratch;  // of this thread: 4 * (groups + 64) floats
+  float* scratch;  // of this thread: 4 * (groups + 320) floats
 };
 
 // Positions [begin, end), multiples of kPositionBlock, of some rows of a weight: out[r * stride + p - begin].

@@ -54,8 +54,8 @@ Matrix plain_matrix(const Buffer& buffer, int64_t out, int64_t in, int64_t slab)
   return m;
 }
 
-// Two rows' scales and biases, widened, with zeros behind them.
-int64_t scale_floats(const Matrix& w) { return round_up(4 * (w.groups + 64), 16); }
+// kernels.h, GemvArgs::scratch.
+int64_t scale_floats(const Matrix& w) { return round_up(4 * (w.groups + 320), 16); }
 // Room for every layout of sums; not a multiple of 4 KiB, so that rows do not fall onto the same cache sets.
 int64_t prepared_floats(int64_t in) { return round_up(in, kPositionBlock) * 3 / 2 + 48; }
 

@@ -72,6 +72,13 @@ struct RowScales {
   const float* biases;  // null: none
 };
 
+// Rows whose scales are widened together, so that short rows do not pay for the call: theirs follow one another. Not
+// where a row's last block is partial: it reads the zeros behind.
+int64_t rows_together(const Matrix& w, int64_t block) {
+  constexpr int64_t kScales = 512;
+  return w.in % block == 0 && w.groups < kScales ? kScales / w.groups : 1;
+}
+
 RowScales widen_row(const Matrix& w, int64_t row, int64_t begin, int64_t end, float* scratch) {
   const int64_t at = (row * w.groups + begin) * scale_bytes(w.scale_format);
   float* biases = scratch + (end - begin) + kScalePad + 2 * kLanes;
@@ -83,7 +90,7 @@ RowScales widen_row(const Matrix& w, int64_t row, int64_t begin, int64_t end, fl
   return {scratch, biases};
 }
 
-// Which of the scales from a block's first on belongs to each lane of a Lane format.
+// Which of the scales from a block's first on (at most 8) belongs to each lane of a Lane format.
 template <class Lane>
 struct LaneScales {
   static constexpr int kCodes = 32 / Lane::kBits;
@@ -97,7 +104,7 @@ struct LaneScales {
     index = U32::load(lanes);
   }
   // Of the block that starts at `column`.
-  F32 get(const float* values, int64_t column) const { return permute(F32::load(values + (column >> shift)), index); }
+  F32 get(const float* values, int64_t column) const { return pick8(values + (column >> shift), index); }
 };
 
 // Calls use(Format{}) with the type that reads w. `use` has one overload a family.

@@ -34,7 +34,7 @@ struct DequantizeUse {
       float* out = a.out + r * a.stride;
       for (int64_t i = 0; i < a.end - a.begin; i += At::kBlock, from += 4 * kLanes) {
         const int64_t left = a.w->in - a.begin - i, lanes = left > 0 ? left / At::kCodes : 0;
-        const U32 words = lanes >= kLanes ? U32::load(from) : U32::load(from, lanes);
+        const U32 words = in_register(lanes >= kLanes ? U32::load(from) : U32::load(from, lanes));
         const F32 scale = lanes > 0 ? at.get(values.scales, i) : F32::zero();
         const F32 bias = values.biases != nullptr && lanes > 0 ? at.get(values.biases, i) : F32::zero();
 #pragma GCC unroll 16

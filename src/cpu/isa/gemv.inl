@@ -45,11 +45,10 @@ void put(const GemvArgs& a, int64_t o, int r, float value) {
 
 // One weight row, one row of x.
 template <class Lane>
-float lane_dot(const GemvArgs& a, const Lane& lane, const LaneScales<Lane>& at, int64_t o) {
+float lane_dot(const GemvArgs& a, const Lane& lane, const LaneScales<Lane>& at, int64_t o, const RowScales& row) {
   using At = LaneScales<Lane>;
   const Matrix& w = *a.w;
   const unsigned char* codes = w.weight + o * w.row_bytes;
-  const RowScales row = widen_row(w, o, 0, w.groups, a.scratch);
   const float* sums = a.x + padded(w.in);
   F32 total = F32::zero(), bias_total = F32::zero();
   const auto block = [&](U32 words, int64_t i) __attribute__((always_inline)) {
@@ -66,7 +65,7 @@ float lane_dot(const GemvArgs& a, const Lane& lane, const LaneScales<Lane>& at, 
   int64_t i = 0;
   for (; i + At::kBlock <= w.in; i += At::kBlock, codes += 4 * kLanes) {
     prefetch(codes + kAhead);
-    block(U32::load(codes), i);
+    block(in_register(U32::load(codes)), i);
   }
   if (i < w.in) block(U32::load(codes, (w.in - i) / At::kCodes), i);
   return reduce_add(total + bias_total);
@@ -89,7 +88,7 @@ void lane_rows(const GemvArgs& a, const Lane& lane, const LaneScales<Lane>& at, 
     for (int n = 0; n < kN; ++n) {
       const unsigned char* codes = w.weight + (o + n) * w.row_bytes + i / At::kCodes * 4;
       prefetch(codes + kAhead);
-      words[n] = i + At::kBlock <= w.in ? U32::load(codes) : U32::load(codes, (w.in - i) / At::kCodes);
+      words[n] = in_register(i + At::kBlock <= w.in ? U32::load(codes) : U32::load(codes, (w.in - i) / At::kCodes));
       scale[n] = at.get(rows[n].scales, i);
       bias[n] = rows[n].biases != nullptr ? at.get(rows[n].biases, i) : F32::zero();
     }
@@ -111,10 +110,9 @@ void lane_rows(const GemvArgs& a, const Lane& lane, const LaneScales<Lane>& at, 
 }
 
 template <class Group>
-float group_dot(const GemvArgs& a, int64_t o) {
+float group_dot(const GemvArgs& a, int64_t o, const RowScales& row) {
   const Matrix& w = *a.w;
   const unsigned char* codes = w.weight + o * w.row_bytes;
-  const RowScales row = widen_row(w, o, 0, w.groups, a.scratch);
   const float* sums = a.x + padded(w.in);
   const float* x = a.x;
   F32 total = F32::zero(), bias_total = F32::zero();
@@ -217,12 +215,27 @@ struct GemvUse {
   static constexpr int kN = kR * 2 + 6 <= F32::kLanes * 2 ? 2 : 1;  // sums in registers: 32 with AVX-512, 16 with AVX2
   const GemvArgs& a;
 
+  // y[o] = dot(o, scales of row o)
+  template <class Dot>
+  void one_row(int64_t block, const Dot& dot) const {
+    const int64_t together = rows_together(*a.w, block);
+    for (int64_t first_row = a.begin; first_row < a.end; first_row += together) {
+      const int64_t count = a.end - first_row < together ? a.end - first_row : together;
+      RowScales row = widen_row(*a.w, first_row, 0, count * a.w->groups, a.scratch);
+      for (int64_t i = 0; i < count; ++i) {
+        put(a, first_row + i, 0, dot(first_row + i, row));
+        row.scales += a.w->groups;
+        if (row.biases != nullptr) row.biases += a.w->groups;
+      }
+    }
+  }
   template <class Lane>
   void lane(const Lane& format) const {
     const LaneScales<Lane> at(a.w->group);
-    int64_t o = a.begin;
+    [[maybe_unused]] int64_t o = a.begin;
     if constexpr (kR == 1) {
-      for (; o < a.end; ++o) put(a, o, 0, lane_dot(a, format, at, o));
+      one_row(LaneScales<Lane>::kBlock,
+              [&](int64_t i, const RowScales& row) { return lane_dot(a, format, at, i, row); });
     } else {
       for (; o + kN <= a.end; o += kN) lane_rows<Lane, kN, kR>(a, format, at, o);
       for (; o < a.end; ++o) lane_rows<Lane, 1, kR>(a, format, at, o);
@@ -230,9 +243,9 @@ struct GemvUse {
   }
   template <class Group>
   void group(const Group&) const {
-    int64_t o = a.begin;
+    [[maybe_unused]] int64_t o = a.begin;
     if constexpr (kR == 1) {
-      for (; o < a.end; ++o) put(a, o, 0, group_dot<Group>(a, o));
+      one_row(kUnit, [&](int64_t i, const RowScales& row) { return group_dot<Group>(a, i, row); });
     } else {
       for (; o + kN <= a.end; o += kN) group_rows<Group, kN, kR>(a, o);
       for (; o < a.end; ++o) group_rows<Group, 1, kR>(a, o);

@@ -101,7 +101,13 @@ struct U32 {
   }
   static U32 load(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(p))}; }
 };
-F32 permute(F32 a, U32 index) { return {_mm256_permutevar8x32_ps(a.v, index.v)}; }
+// Keeps a load in its register: the compiler would otherwise repeat it for each use, across cache lines.
+U32 in_register(U32 a) {
+  asm("" : "+x"(a.v));
+  return a;
+}
+// Lane i of the result is p[index[i]], index < 8.
+F32 pick8(const float* p, U32 index) { return {_mm256_permutevar8x32_ps(_mm256_loadu_ps(p), index.v)}; }
 F32 gather(const float* p, U32 index, int64_t n) {
   return {_mm256_mask_i32gather_ps(_mm256_setzero_ps(), p, index.v, _mm256_castsi256_ps(F32::mask(n)), 4)};
 }

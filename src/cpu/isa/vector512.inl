@@ -76,7 +76,15 @@ struct U32 {
   static U32 load(const unsigned char* p, int64_t n) { return {_mm512_maskz_loadu_epi32(F32::mask(n), p)}; }
   static U32 load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 };
-F32 permute(F32 a, U32 index) { return {_mm512_permutexvar_ps(index.v, a.v)}; }
+// Keeps a load in its register: the compiler would otherwise repeat it for each use, across cache lines.
+U32 in_register(U32 a) {
+  asm("" : "+v"(a.v));
+  return a;
+}
+// Lane i of the result is p[index[i]], index < 8.
+F32 pick8(const float* p, U32 index) {
+  return {_mm512_permutexvar_ps(index.v, _mm512_castps256_ps512(_mm256_loadu_ps(p)))};
+}
 F32 gather(const float* p, U32 index, int64_t n) {
   return {_mm512_mask_i32gather_ps(_mm512_setzero_ps(), n >= 16 ? 0xffff : F32::mask(n), index.v, p, 4)};
 }
