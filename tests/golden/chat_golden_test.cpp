@@ -2,7 +2,6 @@
 // <fixtures>/chat: qwen3.json with templates/, other_templates.json with other_templates/, more_templates/.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
@@ -10,6 +9,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "tests/golden/fixture_folder.h"
 #include "text/chat_template.h"
 
 namespace inkstone {
@@ -17,14 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path chat_folder() {
-  const char* given = std::getenv("INKSTONE_FIXTURES");
-  if (given && *given) return fs::path(given) / "chat";
-  // A worktree lies one folder deeper than the main checkout.
-  const fs::path source = INKSTONE_SOURCE_DIR;
-  const bool deeper = !fs::exists(source / "../shared/fixtures") && fs::exists(source / "../../shared/fixtures");
-  return source / (deeper ? "../../shared/fixtures" : "../shared/fixtures") / "chat";
-}
+fs::path chat_folder() { return fixture_root() / "chat"; }
 
 std::string read(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
