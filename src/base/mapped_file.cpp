@@ -9,11 +9,19 @@
 #include <cstring>
 #include <utility>
 
+#include "base/embedded.h"
 #include "base/error.h"
 
 namespace inkstone {
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
+  if (is_embedded(path)) {
+    const EmbeddedFile* file = find_embedded_file(path);
+    if (file == nullptr) fail(Errc::not_found, "{}: no such file in this program", path.string());
+    data_ = file->bytes.data();
+    size_ = file->bytes.size();
+    return;
+  }
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) fail(errno == ENOENT ? Errc::not_found : Errc::io, "{}: {}", path.string(), std::strerror(errno));
   struct stat status {};
@@ -35,7 +43,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (data_ != nullptr && !is_embedded(path_)) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept

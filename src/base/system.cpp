@@ -10,6 +10,7 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
+#include <string_view>
 #include <thread>
 
 #include "base/error.h"
@@ -33,8 +34,28 @@ std::string cgroup_file(const std::string& name) {
     if (line.starts_with("0::")) group = line.substr(3);
   for (const std::string& directory : {"/sys/fs/cgroup" + group, std::string("/sys/fs/cgroup")}) {
     std::ifstream file(directory + "/" + name);
-    std::string text;
-    if (std::getline(file, text)) return text;
+    std::stringstream text;
+    if (file && text << file.rdbuf()) return text.str();
+  }
+  return {};
+}
+
+// Bytes of page cache that this process's cgroup holds.
+uint64_t cgroup_page_cache() {
+  std::istringstream stat(cgroup_file("memory.stat"));
+  std::string key;
+  uint64_t value = 0;
+  while (stat >> key >> value)
+    if (key == "file") return value;
+  return 0;
+}
+
+// The value of the first line of /proc/cpuinfo that begins with `key`.
+std::string cpuinfo(std::string_view key) {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(": ");
+    if (line.starts_with(key) && colon != std::string::npos) return line.substr(colon + 2);
   }
   return {};
 }
@@ -57,7 +78,9 @@ MemoryInfo memory_info() {
   if (limit > 0 && limit < info.total) {
     const uint64_t used = std::strtoull(cgroup_file("memory.current").c_str(), nullptr, 10);
     info.total = limit;
-    info.available = std::min(info.available, limit > used ? limit - used : 0);
+    // The group's page cache (our mapped weights, too) counts as used there, but can be dropped.
+    const uint64_t anonymous = std::max<uint64_t>(used, cgroup_page_cache()) - cgroup_page_cache();
+    info.available = std::min(info.available, limit > anonymous ? limit - anonymous : 0);
   }
   return info;
 }
@@ -67,12 +90,32 @@ ResidentMemory resident_memory() {
 }
 
 std::string cpu_model_name() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    const size_t colon = line.find(": ");
-    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  const std::string name = cpuinfo("model name");
+  return name.empty() ? "unknown" : name;
+}
+
+std::string cpu_features() {
+  std::istringstream flags(cpuinfo("flags") + " " + cpuinfo("Features"));  // x86, Arm
+  std::string features;
+  for (std::string flag; flags >> flag;)
+    for (const char* family : {"avx", "amx", "fma", "f16c", "asimd", "sve", "bf16", "i8mm"})
+      if (flag.starts_with(family)) {
+        features += (features.empty() ? "" : " ") + flag;
+        break;
+      }
+  return features;
+}
+
+uint64_t cache_bytes(int level) {
+  for (int index = 0; index < 8; ++index) {
+    const std::string folder = fmt::format("/sys/devices/system/cpu/cpu0/cache/index{}/", index);
+    std::string type, size;
+    int found = 0;
+    if (std::ifstream(folder + "type") >> type && std::ifstream(folder + "level") >> found && found == level &&
+        type != "Instruction" && std::ifstream(folder + "size") >> size)
+      return std::strtoull(size.c_str(), nullptr, 10) * 1024;  // "48K"
   }
-  return "unknown";
+  return 0;
 }
 
 std::byte* reserve_memory(size_t bytes) {

@@ -25,6 +25,12 @@ ResidentMemory resident_memory();
 
 std::string cpu_model_name();
 
+// The vector and matrix instruction sets that the system reports: "avx2 avx512f amx_bf16 ...".
+std::string cpu_features();
+
+// Bytes of the data cache at `level` (1 to 3) that one core sees; 0 if the system does not say.
+uint64_t cache_bytes(int level);
+
 // Zeroed memory that is committed only when touched; 64-byte aligned at least. Throws Error(out_of_memory).
 std::byte* reserve_memory(size_t bytes);
 void release_memory(std::byte* data, size_t bytes);

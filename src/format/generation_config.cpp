@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "base/embedded.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/mapped_file.h"
@@ -29,7 +30,7 @@ GenerationConfig parse_generation_config(std::string_view json, std::string_view
 GenerationConfig load_generation_config(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "generation_config.json";
   std::error_code error;
-  if (!std::filesystem::exists(path, error)) return {};
+  if (!file_exists(path)) return {};
   return parse_generation_config(read_file(path, 1 << 20), path.string());
 }
 

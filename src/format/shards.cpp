@@ -4,6 +4,7 @@
 #include <set>
 #include <system_error>
 
+#include "base/embedded.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/mapped_file.h"
@@ -95,10 +96,10 @@ std::map<std::string, std::string, std::less<>> parse_shard_index(std::string_vi
 
 ShardList find_shards(const std::filesystem::path& folder) {
   std::error_code error;
-  if (!std::filesystem::is_directory(folder, error)) fail(Errc::not_found, "{}: no such folder", folder.string());
+  if (!file_exists(folder)) fail(Errc::not_found, "{}: no such folder", folder.string());
   const std::filesystem::path index = folder / "model.safetensors.index.json";
   ShardList list;
-  if (!std::filesystem::exists(index, error)) {
+  if (!file_exists(index)) {
     list.files = list_folder(folder);
     return list;
   }
@@ -108,7 +109,7 @@ ShardList find_shards(const std::filesystem::path& folder) {
   if (files.size() > kMaxShards)
     fail(Errc::bad_file, "{}: {} shards, expected at most {}", index.string(), files.size(), kMaxShards);
   for (const std::string& file : files)
-    if (!std::filesystem::exists(folder / file, error))
+    if (!file_exists(folder / file))
       fail(Errc::not_found, "{}: missing, but {} names it", (folder / file).string(), index.filename().string());
   list.files.assign(files.begin(), files.end());
   return list;

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "base/embedded.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "text/jinja/ast.h"
@@ -74,9 +75,9 @@ ChatTemplate ChatTemplate::load(const std::filesystem::path& folder) {
   const std::filesystem::path jinja_path = folder / "chat_template.jinja";
   const std::filesystem::path config_path = folder / "tokenizer_config.json";
   Json config = Json::Object();
-  if (std::filesystem::exists(config_path)) config = Json::parse(file_text(config_path), config_path.string());
+  if (file_exists(config_path)) config = Json::parse(file_text(config_path), config_path.string());
   const Json variables = special_tokens(config);
-  if (std::filesystem::exists(jinja_path)) return parse(file_text(jinja_path), variables, jinja_path.string());
+  if (file_exists(jinja_path)) return parse(file_text(jinja_path), variables, jinja_path.string());
   if (const std::string* source = template_of(config, config_path.string()))
     return parse(*source, variables, config_path.string() + ": chat_template");
   fail(Errc::not_found, "{}: no chat_template.jinja, and no chat_template in tokenizer_config.json", folder.string());

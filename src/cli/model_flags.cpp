@@ -1,0 +1,110 @@
+#include "cli/model_flags.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "base/embedded.h"
+#include "cli/terminal.h"
+
+namespace inkstone {
+namespace {
+
+constexpr const char* kEmbeddedModel = "embedded:/tiny";
+
+// CLI11 has no options into std::optional<bool>.
+template <class T>
+CLI::Option* add_optional(CLI::App& verb, const std::string& names, std::optional<T>& target, const std::string& text) {
+  return verb.add_option_function<T>(names, [&target](const T& value) { target = value; }, text);
+}
+
+// "123=-5.5,7=1"
+std::map<int32_t, float> parse_logit_bias(const std::vector<std::string>& entries) {
+  std::map<int32_t, float> biases;
+  for (const std::string& entry : entries) {
+    int token = 0;
+    float bias = 0;
+    char rest = 0;
+    if (std::sscanf(entry.c_str(), "%d=%f%c", &token, &bias, &rest) != 2 || token < 0)
+      fail(Errc::usage, "--logit-bias {}: expected TOKEN=BIAS, such as 198=-5", entry);
+    biases[token] = bias;
+  }
+  return biases;
+}
+
+}  // namespace
+
+void ModelFlags::add_to(CLI::App& verb) {
+  verb.add_option("-m,--model", model, "Folder of a model in MLX format (default: the tiny one inside this program)");
+  verb.add_option("--adapter", adapter, "Folder of a LoRA or DoRA adapter as mlx_lm writes it");
+  verb.add_option("-c,--ctx-size", ctx_size, "Context in tokens (default: the model's own, as far as memory reaches)")
+      ->check(CLI::Range(1, 1 << 24));
+  verb.add_option("-t,--threads", threads, "Threads (default: all that this process may use)")->check(CLI::Range(1, 1024));
+  verb.add_option_function<std::string>(
+          "--precision", [this](const std::string& name) { f32 = name == "f32"; },
+          "fast: KV cache in bf16; f32: everything in float32")
+      ->check(CLI::IsMember({"fast", "f32"}));
+  verb.add_option("--isa", isa, "Instruction set: scalar, avx2, avx512 (default: INKSTONE_ISA, else the best there is)");
+}
+
+std::filesystem::path ModelFlags::folder() const {
+  if (model.empty()) {
+    std::fprintf(stderr,
+                 "No --model: using the tiny model inside this program. Its weights are random: it shows how things\n"
+                 "work and answers nonsense. Give a folder of a Qwen3 model in MLX format for real answers.\n\n");
+    return kEmbeddedModel;
+  }
+  if (!file_exists(model)) fail(Errc::not_found, "--model {}: no such folder", model);
+  return model;
+}
+
+LoadOptions ModelFlags::load_options() const {
+  LoadOptions options;
+  options.device = {.precision = f32 ? Precision::f32 : Precision::fast, .threads = threads, .isa = isa};
+  if (!adapter.empty()) options.adapter = adapter;
+  return options;
+}
+
+void AnswerFlags::add_to(CLI::App& verb) {
+  add_optional(verb, "-n,--max-tokens", max_tokens, "Tokens to generate at most (default: up to the context)")
+      ->check(CLI::Range(1, 1 << 24));
+  add_optional(verb, "--temp", sampling.temperature, "Temperature; 0 takes the most probable token");
+  add_optional(verb, "--top-p", sampling.top_p, "Nucleus: smallest set of tokens with this probability");
+  add_optional(verb, "--top-k", sampling.top_k, "Only the k most probable tokens; 0: off");
+  add_optional(verb, "--min-p", sampling.min_p, "Only tokens at least this probable relative to the best");
+  add_optional(verb, "--repetition-penalty", sampling.repetition_penalty, "Divides the logits of recent tokens; 1: off");
+  add_optional(verb, "--presence-penalty", sampling.presence_penalty, "Subtracted once from recent tokens");
+  add_optional(verb, "--frequency-penalty", sampling.frequency_penalty, "Subtracted for each recent occurrence");
+  verb.add_option_function<std::vector<std::string>>(
+          "--logit-bias", [this](const auto& entries) { sampling.logit_bias = parse_logit_bias(entries); },
+          "TOKEN=BIAS, added to a token's logit; may be repeated")
+      ->delimiter(',');
+  add_optional(verb, "--seed", sampling.seed, "Seed of the random numbers (default: a new one)");
+  verb.add_option("--system", system, "System prompt");
+  auto* think = verb.add_flag_callback("--think", [this] { thinking = true; }, "Let the model think first");
+  verb.add_flag_callback("--no-think", [this] { thinking = false; }, "Answer without thinking")->excludes(think);
+  add_optional(verb, "--thinking-budget", thinking_budget, "Tokens of thinking before the answer must begin")
+      ->check(CLI::Range(0, 1 << 24));
+}
+
+CompletionOptions AnswerFlags::completion_options() const {
+  CompletionOptions options;
+  options.sampling = sampling;
+  options.max_tokens = max_tokens;
+  options.thinking = thinking;
+  options.thinking_budget = thinking_budget;
+  options.cancelled = InterruptGuard::interrupted;
+  return options;
+}
+
+std::string read_standard_input() {
+  constexpr size_t kLimit = size_t{256} << 20;
+  std::string text;
+  char buffer[1 << 16];
+  while (const size_t count = std::fread(buffer, 1, sizeof buffer, stdin)) {
+    text.append(buffer, count);
+    if (text.size() > kLimit) fail(Errc::usage, "standard input: found more than {} bytes", kLimit);
+  }
+  return text;
+}
+
+}  // namespace inkstone

@@ -1,0 +1,44 @@
+// The flags that several verbs share: which model, how it runs, how it answers.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "engine/completion.h"
+#include "engine/language_model.h"
+
+namespace CLI {
+class App;
+}
+
+namespace inkstone {
+
+struct ModelFlags {
+  std::string model;    // --model
+  std::string adapter;  // --adapter
+  int ctx_size = 0;     // --ctx-size; 0: the model's maximum
+  int threads = 0;      // --threads; 0: all
+  bool f32 = false;     // --precision f32
+  std::string isa;      // --isa
+
+  void add_to(CLI::App& verb);
+  // The folder that --model names; the embedded model, with a word about it on stderr, when it names none.
+  std::filesystem::path folder() const;
+  LoadOptions load_options() const;
+};
+
+struct AnswerFlags {
+  SamplingOverrides sampling;
+  std::optional<int> max_tokens;
+  std::optional<int> thinking_budget;
+  std::optional<bool> thinking;  // --think, --no-think
+  std::string system;
+
+  void add_to(CLI::App& verb);
+  CompletionOptions completion_options() const;
+};
+
+// A file's or standard input's text, at most 256 MB.
+std::string read_standard_input();
+
+}  // namespace inkstone
