@@ -129,7 +129,8 @@ struct Weights {
       view.out = out;
       view.in = in;
       view.quantization = {format.mode, format.group > 0 ? format.bits : 0, format.group};
-      view.weight = {pool.data() + at + 1, groups > 0 ? DType::u32 : DType::bf16, {out, in * format.bits / 32}};
+      const int64_t columns = groups > 0 ? in * format.bits / 32 : in;
+      view.weight = {pool.data() + at + 1, groups > 0 ? DType::u32 : DType::bf16, {out, columns}};
       const std::byte* scale = reinterpret_cast<const std::byte*>(scales.data());
       const DType dtype = format.mode == QuantMode::affine ? DType::bf16 : DType::u8;
       if (groups > 0) view.scales = {scale, dtype, {out, in / format.group}};

@@ -1,5 +1,8 @@
 #include "tests/cpu/reference.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cmath>
 #include <cstring>
 
@@ -93,9 +96,13 @@ std::vector<WeightSpec> all_weight_specs() {
 }
 
 ConstTensor TestWeight::store(const std::vector<uint8_t>& bytes, DType dtype, Shape shape) {
-  memory_.emplace_back(bytes.size() + 1);
-  std::memcpy(memory_.back().data() + 1, bytes.data(), bytes.size());
-  return {memory_.back().data() + 1, dtype, shape};
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t pages = (bytes.size() + page - 1) / page + 1;
+  memory_.push_back(Buffer::host(pages * page));
+  std::byte* guard = memory_.back().data() + (pages - 1) * page;
+  CHECK(mprotect(guard, page, PROT_NONE) == 0);
+  std::memcpy(guard - bytes.size(), bytes.data(), bytes.size());
+  return {guard - bytes.size(), dtype, shape};
 }
 
 TestWeight::TestWeight(std::mt19937& rng, const WeightSpec& spec, int64_t out, int64_t in, int64_t experts) {

@@ -24,7 +24,8 @@ struct WeightSpec {
 // Every format that a checkpoint may hold.
 std::vector<WeightSpec> all_weight_specs();
 
-// Random codes and scales, where a file would have them: at odd addresses, with nothing behind the last byte.
+// Random codes and scales, where a file would have them: unaligned, and with a page behind the last byte that faults
+// when it is read: kernels must not look beyond a mapped file.
 struct TestWeight {
   TestWeight(std::mt19937& rng, const WeightSpec& spec, int64_t out, int64_t in, int64_t experts = 0);
 
@@ -33,7 +34,7 @@ struct TestWeight {
 
  private:
   ConstTensor store(const std::vector<uint8_t>& bytes, DType dtype, Shape shape);
-  std::vector<std::vector<std::byte>> memory_;
+  std::vector<Buffer> memory_;
 };
 
 Tensor matrix(std::vector<float>& values, int64_t rows, int64_t columns);

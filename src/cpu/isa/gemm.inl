@@ -21,7 +21,7 @@ struct DequantizeUse {
   void prefetch_next(const unsigned char* from, int64_t bits) const {
     const int64_t bytes = (a.end - a.begin) * bits / 8;
     const unsigned char* next = from + (a.end < a.w->in ? bytes : a.rows * a.w->row_bytes - a.begin * bits / 8);
-    for (int64_t at = 0; at <= bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(next + at), _MM_HINT_T1);
+    for (int64_t at = 0; at <= bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(next + at), _MM_HINT_T0);
   }
   template <class Lane>
   void lane(const Lane& format) const {

@@ -1,4 +1,12 @@
 // Interpreter: renders one tree once. One object, one rendering, one thread.
+// The language is Jinja2 3.1 as transformers sets it up (ImmutableSandboxedEnvironment, trim_blocks, lstrip_blocks,
+// loop controls, generation blocks, its tojson). On purpose different:
+// - integers have 64 bits, and what overflows fails; there are no complex numbers;
+// - tojson writes what map, select and others make as a list, where Python refuses a generator;
+// - an unknown filter or test fails when it is reached, not before; some methods take arguments they do not need;
+// - methods, views and ranges print otherwise; case mapping is one to one but for a few characters;
+// - no include, import, extends, block, autoescape; no cycler, joiner, lipsum; no pprint, random, striptags, urlize,
+//   wordwrap, xmlattr, filesizeformat; no nested fields in str.format.
 #pragma once
 
 #include <ctime>
