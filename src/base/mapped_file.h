@@ -1,5 +1,6 @@
-// MappedFile: a whole file, read-only, as memory; a path "embedded:/.." names one inside the binary (base/embedded.h). Nothing is read until it is touched; pages are shared between
-// processes. A file that another process truncates while mapped raises SIGBUS, as everywhere.
+// MappedFile: a whole file, read-only, as memory; a path "embedded:/.." names one inside the binary (base/embedded.h).
+// Nothing is read until it is touched; pages are shared between processes. A file that another process truncates while
+// mapped raises SIGBUS, as everywhere.
 #pragma once
 
 #include <cstddef>

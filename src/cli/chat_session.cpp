@@ -84,8 +84,7 @@ void ChatSession::ask(const std::string& text) {
     printer.finish();
     if (completion.generation.finish == FinishReason::length)
       std::fprintf(stderr, "%s\n", dim("(stopped at the token limit)").c_str());
-    if (completion.generation.finish == FinishReason::cancelled)
-      std::fprintf(stderr, "%s\n", dim("(stopped)").c_str());
+    if (completion.generation.finish == FinishReason::cancelled) std::fprintf(stderr, "%s\n", dim("(stopped)").c_str());
     messages_.push_back(assistant_message(completion));
   } catch (...) {
     printer.finish();
@@ -131,26 +130,35 @@ void ChatSession::set(std::string_view argument) {
                  shown(sampling.temperature).c_str(), shown(sampling.top_p).c_str(), shown(sampling.top_k).c_str(),
                  shown(sampling.min_p).c_str(), shown(sampling.repetition_penalty).c_str(),
                  shown(sampling.presence_penalty).c_str(), shown(sampling.frequency_penalty).c_str(),
-                 shown(sampling.seed).c_str(), shown(flags_.max_tokens).c_str(),
-                 shown(flags_.thinking_budget).c_str());
+                 shown(sampling.seed).c_str(), shown(flags_.max_tokens).c_str(), shown(flags_.thinking_budget).c_str());
     return;
   }
   const size_t space = argument.find(' ');
   const std::string_view name = argument.substr(0, space);
-  const std::string_view value =
-      space == std::string_view::npos ? std::string_view() : trimmed(argument.substr(space));
+  const std::string_view value = space == std::string_view::npos ? std::string_view() : trimmed(argument.substr(space));
   const AnswerFlags before = flags_;
-  if (name == "temp" || name == "temperature") assign(sampling.temperature, name, value);
-  else if (name == "top_p") assign(sampling.top_p, name, value);
-  else if (name == "top_k") assign(sampling.top_k, name, value);
-  else if (name == "min_p") assign(sampling.min_p, name, value);
-  else if (name == "repetition_penalty") assign(sampling.repetition_penalty, name, value);
-  else if (name == "presence_penalty") assign(sampling.presence_penalty, name, value);
-  else if (name == "frequency_penalty") assign(sampling.frequency_penalty, name, value);
-  else if (name == "seed") assign(sampling.seed, name, value);
-  else if (name == "max_tokens") assign(flags_.max_tokens, name, value);
-  else if (name == "thinking_budget") assign(flags_.thinking_budget, name, value);
-  else fail(Errc::usage, "/set {}: no such setting; /help lists them", name);
+  if (name == "temp" || name == "temperature")
+    assign(sampling.temperature, name, value);
+  else if (name == "top_p")
+    assign(sampling.top_p, name, value);
+  else if (name == "top_k")
+    assign(sampling.top_k, name, value);
+  else if (name == "min_p")
+    assign(sampling.min_p, name, value);
+  else if (name == "repetition_penalty")
+    assign(sampling.repetition_penalty, name, value);
+  else if (name == "presence_penalty")
+    assign(sampling.presence_penalty, name, value);
+  else if (name == "frequency_penalty")
+    assign(sampling.frequency_penalty, name, value);
+  else if (name == "seed")
+    assign(sampling.seed, name, value);
+  else if (name == "max_tokens")
+    assign(flags_.max_tokens, name, value);
+  else if (name == "thinking_budget")
+    assign(flags_.thinking_budget, name, value);
+  else
+    fail(Errc::usage, "/set {}: no such setting; /help lists them", name);
   try {
     sampling.over({}).validate();
     if (flags_.max_tokens.value_or(1) < 1 || flags_.thinking_budget.value_or(0) < 0)

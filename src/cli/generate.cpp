@@ -27,8 +27,7 @@ Json timing_report(const GenerationResult& result, double load_seconds) {
   timings["decode_seconds"] = result.decode_seconds;
   timings["prompt_tokens_per_second"] = rate(result.prompt_tokens - result.cached_tokens, result.prompt_seconds);
   // The first token comes from the prompt's logits: decoding makes the others.
-  timings["decode_tokens_per_second"] =
-      rate(static_cast<int>(result.tokens.size()) - 1, result.decode_seconds);
+  timings["decode_tokens_per_second"] = rate(static_cast<int>(result.tokens.size()) - 1, result.decode_seconds);
   return timings;
 }
 

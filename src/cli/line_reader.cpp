@@ -27,11 +27,12 @@ LineReader::LineReader() : interactive_(isatty(STDIN_FILENO) == 1 && stdout_is_t
   HistEvent event;
   history(editor_->history, &event, H_SETSIZE, 1000);
   el_set(editor_->line, EL_CLIENTDATA, editor_.get());
-  el_set(editor_->line, EL_PROMPT, +[](EditLine* line) {
-    Editor* editor = nullptr;
-    el_get(line, EL_CLIENTDATA, &editor);
-    return const_cast<char*>(editor->prompt);
-  });
+  el_set(
+      editor_->line, EL_PROMPT, +[](EditLine* line) {
+        Editor* editor = nullptr;
+        el_get(line, EL_CLIENTDATA, &editor);
+        return const_cast<char*>(editor->prompt);
+      });
   el_set(editor_->line, EL_EDITOR, "emacs");
   el_set(editor_->line, EL_HIST, history, editor_->history);
   el_source(editor_->line, nullptr);  // the user's ~/.editrc

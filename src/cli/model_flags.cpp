@@ -14,7 +14,8 @@ constexpr const char* kEmbeddedModel = "embedded:/tiny";
 // CLI11 has no options into std::optional<bool>.
 template <class T>
 CLI::Option* add_optional(CLI::App& verb, const std::string& names, std::optional<T>& target, const std::string& text) {
-  return verb.add_option_function<T>(names, [&target](const T& value) { target = value; }, text);
+  return verb.add_option_function<T>(
+      names, [&target](const T& value) { target = value; }, text);
 }
 
 // "123=-5.5,7=1"
@@ -38,12 +39,14 @@ void ModelFlags::add_to(CLI::App& verb) {
   verb.add_option("--adapter", adapter, "Folder of a LoRA or DoRA adapter as mlx_lm writes it");
   verb.add_option("-c,--ctx-size", ctx_size, "Context in tokens (default: the model's own, as far as memory reaches)")
       ->check(CLI::Range(1, 1 << 24));
-  verb.add_option("-t,--threads", threads, "Threads (default: all that this process may use)")->check(CLI::Range(1, 1024));
+  verb.add_option("-t,--threads", threads, "Threads (default: all that this process may use)")
+      ->check(CLI::Range(1, 1024));
   verb.add_option_function<std::string>(
           "--precision", [this](const std::string& name) { f32 = name == "f32"; },
           "fast: KV cache in bf16; f32: everything in float32")
       ->check(CLI::IsMember({"fast", "f32"}));
-  verb.add_option("--isa", isa, "Instruction set: scalar, avx2, avx512 (default: INKSTONE_ISA, else the best there is)");
+  verb.add_option("--isa", isa,
+                  "Instruction set: scalar, avx2, avx512 (default: INKSTONE_ISA, else the best there is)");
 }
 
 std::filesystem::path ModelFlags::folder() const {
@@ -71,7 +74,8 @@ void AnswerFlags::add_to(CLI::App& verb) {
   add_optional(verb, "--top-p", sampling.top_p, "Nucleus: smallest set of tokens with this probability");
   add_optional(verb, "--top-k", sampling.top_k, "Only the k most probable tokens; 0: off");
   add_optional(verb, "--min-p", sampling.min_p, "Only tokens at least this probable relative to the best");
-  add_optional(verb, "--repetition-penalty", sampling.repetition_penalty, "Divides the logits of recent tokens; 1: off");
+  add_optional(verb, "--repetition-penalty", sampling.repetition_penalty,
+               "Divides the logits of recent tokens; 1: off");
   add_optional(verb, "--presence-penalty", sampling.presence_penalty, "Subtracted once from recent tokens");
   add_optional(verb, "--frequency-penalty", sampling.frequency_penalty, "Subtracted for each recent occurrence");
   verb.add_option_function<std::vector<std::string>>(
@@ -80,8 +84,11 @@ void AnswerFlags::add_to(CLI::App& verb) {
       ->delimiter(',');
   add_optional(verb, "--seed", sampling.seed, "Seed of the random numbers (default: a new one)");
   verb.add_option("--system", system, "System prompt");
-  auto* think = verb.add_flag_callback("--think", [this] { thinking = true; }, "Let the model think first");
-  verb.add_flag_callback("--no-think", [this] { thinking = false; }, "Answer without thinking")->excludes(think);
+  auto* think = verb.add_flag_callback(
+      "--think", [this] { thinking = true; }, "Let the model think first");
+  verb.add_flag_callback(
+          "--no-think", [this] { thinking = false; }, "Answer without thinking")
+      ->excludes(think);
   add_optional(verb, "--thinking-budget", thinking_budget, "Tokens of thinking before the answer must begin")
       ->check(CLI::Range(0, 1 << 24));
 }

@@ -58,13 +58,15 @@ Json describe(const Checkpoint& checkpoint, const ModelConfig& config, int conte
 }
 
 void print_table(const Json& json) {
-  const auto number = [&](const char* key) { return json.find(key)->as_double(); };
   for (const auto& [key, value] : json.as_object()) {
     std::string text = value.is_string() ? printable(value.as_string()) : value.dump();
-    if (key == "parameters") text = fmt::format("{:.3g} B", number("parameters") / 1e9);
+    if (key == "parameters")
+      text = fmt::format(value.as_double() < 1e9 ? "{:.3g} million" : "{:.3g} billion",
+                         value.as_double() / (value.as_double() < 1e9 ? 1e6 : 1e9));
     if (key == "bits_per_weight") text = fmt::format("{:.2f}", value.as_double());
     if (key.ends_with("bytes") || key == "kv_bytes_per_token") text = human_bytes(value.as_double());
-    if (key == "memory_bytes") text += fmt::format(" (weights and KV cache of {} tokens)", json.find("context")->dump());
+    if (key == "memory_bytes")
+      text += fmt::format(" (weights and KV cache of {} tokens)", json.find("context")->dump());
     if (key == "quantization_overrides") {
       if (value.as_object().empty()) continue;
       text.clear();

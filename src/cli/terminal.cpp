@@ -35,9 +35,7 @@ bool colour() {
   return stderr_is_terminal() && (no_colour == nullptr || *no_colour == '\0');
 }
 
-std::string dim(std::string_view text) {
-  return colour() ? fmt::format("\x1b[2m{}\x1b[0m", text) : std::string(text);
-}
+std::string dim(std::string_view text) { return colour() ? fmt::format("\x1b[2m{}\x1b[0m", text) : std::string(text); }
 
 std::string printable(std::string_view text) {
   if (!stdout_is_terminal() && !stderr_is_terminal()) return std::string(text);
@@ -58,7 +56,8 @@ std::string printable(std::string_view text) {
 std::string human_bytes(double bytes) {
   if (bytes >= 1e9) return fmt::format("{:.2f} GB", bytes / 1e9);
   if (bytes >= 1e6) return fmt::format("{:.1f} MB", bytes / 1e6);
-  return fmt::format("{:.1f} KB", bytes / 1e3);
+  if (bytes >= 1e3) return fmt::format("{:.1f} KB", bytes / 1e3);
+  return fmt::format("{:.0f} bytes", bytes);
 }
 
 void AnswerPrinter::show(const OutputEvent& event) {

@@ -15,10 +15,10 @@
 namespace inkstone {
 
 struct CompletionOptions {
-  SamplingOverrides sampling;         // over the model's defaults for the mode
-  std::optional<int> max_tokens;      // absent: up to the context
-  std::optional<bool> thinking;       // the template's enable_thinking; absent: the template's own default
-  std::optional<int> thinking_budget; // tokens of thinking before the answer must begin
+  SamplingOverrides sampling;          // over the model's defaults for the mode
+  std::optional<int> max_tokens;       // absent: up to the context
+  std::optional<bool> thinking;        // the template's enable_thinking; absent: the template's own default
+  std::optional<int> thinking_budget;  // tokens of thinking before the answer must begin
   std::function<void(int done, int total)> on_prompt;
   std::function<bool()> cancelled;
 };

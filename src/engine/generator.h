@@ -17,11 +17,11 @@
 namespace inkstone {
 
 struct GenerationRequest {
-  std::vector<int32_t> prompt;          // not empty
+  std::vector<int32_t> prompt;  // not empty
   SamplingParams sampling;
-  std::optional<int> max_tokens;        // absent: up to the context
-  std::vector<int32_t> stop_tokens;     // end-of-sequence ids
-  ThinkingBudget* thinking = nullptr;   // counts, and forces the end of thinking; must outlive the call
+  std::optional<int> max_tokens;       // absent: up to the context
+  std::vector<int32_t> stop_tokens;    // end-of-sequence ids
+  ThinkingBudget* thinking = nullptr;  // counts, and forces the end of thinking; must outlive the call
 };
 
 // Every callback may be empty. A true from cancelled ends the generation before the next chunk or token.
@@ -38,9 +38,9 @@ struct GenerationResult {
   std::vector<int32_t> tokens;  // without the stop token
   FinishReason finish = FinishReason::stop;
   int prompt_tokens = 0;
-  int cached_tokens = 0;       // of the prompt, found in the cache
-  double prompt_seconds = 0;   // until the first token's logits
-  double decode_seconds = 0;   // from there
+  int cached_tokens = 0;      // of the prompt, found in the cache
+  double prompt_seconds = 0;  // until the first token's logits
+  double decode_seconds = 0;  // from there
 };
 
 class Generator {

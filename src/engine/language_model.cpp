@@ -36,7 +36,8 @@ LanguageModel::LanguageModel(const std::filesystem::path& folder, const LoadOpti
 
 const ChatTemplate& LanguageModel::chat_template() const {
   if (!chat_template_)
-    fail(Errc::not_found, "{}: no chat template: expected chat_template.jinja or chat_template in tokenizer_config.json",
+    fail(Errc::not_found,
+         "{}: no chat template: expected chat_template.jinja or chat_template in tokenizer_config.json",
          folder().string());
   return *chat_template_;
 }

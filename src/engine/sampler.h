@@ -26,7 +26,8 @@ struct Sampled {
 // Candidates are a descending prefix of the distribution (ties: the lower id first).
 using Candidates = std::vector<TokenLogprob>;
 
-// Bias and penalties, in place. `history`: the prompt and what was generated; tokens outside the vocabulary are ignored.
+// Bias and penalties, in place. `history`: the prompt and what was generated; tokens outside the vocabulary are
+// ignored.
 void apply_penalties(const SamplingParams& params, std::span<const int32_t> history, std::span<float> logits);
 
 // log(sum(exp(logits))), in double.

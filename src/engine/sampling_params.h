@@ -12,19 +12,19 @@
 namespace inkstone {
 
 struct SamplingParams {
-  double temperature = 0;  // 0: the most probable token
-  double top_p = 1;        // smallest set of tokens whose probabilities reach this; 0 or 1: off
-  double min_p = 0;        // tokens at least this probable relative to the most probable; 0: off
+  double temperature = 0;      // 0: the most probable token
+  double top_p = 1;            // smallest set of tokens whose probabilities reach this; 0 or 1: off
+  double min_p = 0;            // tokens at least this probable relative to the most probable; 0: off
   int min_tokens_to_keep = 1;  // min_p leaves at least these
-  int top_k = 0;           // 0: off
+  int top_k = 0;               // 0: off
 
   double xtc_probability = 0;  // chance that all but the least of the tokens above the threshold are dropped
   double xtc_threshold = 0;
   std::vector<int32_t> xtc_special_tokens;  // never dropped by XTC
 
-  double repetition_penalty = 1;  // logits of tokens in the history: divided if positive, multiplied if negative
-  double presence_penalty = 0;    // subtracted once for each token in the history
-  double frequency_penalty = 0;   // subtracted for each occurrence
+  double repetition_penalty = 1;     // logits of tokens in the history: divided if positive, multiplied if negative
+  double presence_penalty = 0;       // subtracted once for each token in the history
+  double frequency_penalty = 0;      // subtracted for each occurrence
   int repetition_context_size = 20;  // tokens of history that each penalty looks at
   int presence_context_size = 20;
   int frequency_context_size = 20;

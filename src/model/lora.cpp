@@ -19,7 +19,8 @@ std::vector<float> host_values(const ConstTensor& tensor) {
 std::vector<float> transpose(const std::vector<float>& x, int64_t rows, int64_t columns) {
   std::vector<float> y(x.size());
   for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j) y[static_cast<size_t>(j * rows + i)] = x[static_cast<size_t>(i * columns + j)];
+    for (int64_t j = 0; j < columns; ++j)
+      y[static_cast<size_t>(j * rows + i)] = x[static_cast<size_t>(i * columns + j)];
   return y;
 }
 
@@ -33,7 +34,8 @@ std::vector<float> dora_magnitude(const WeightView& weight, const AdapterModule&
     dequantize_row(weight, o, row);
     for (int64_t r = 0; r < rank; ++r) {
       const float factor = scale * b[static_cast<size_t>(o * rank + r)];
-      for (int64_t i = 0; i < weight.in; ++i) row[static_cast<size_t>(i)] += factor * a[static_cast<size_t>(r * weight.in + i)];
+      for (int64_t i = 0; i < weight.in; ++i)
+        row[static_cast<size_t>(i)] += factor * a[static_cast<size_t>(r * weight.in + i)];
     }
     double squares = 0;
     for (const float value : row) squares += static_cast<double>(value) * value;
@@ -43,8 +45,8 @@ std::vector<float> dora_magnitude(const WeightView& weight, const AdapterModule&
 }
 
 void check_fits(const std::string& name, const AdapterModule& module, const Linear& linear) {
-  const bool fits = module.in() == linear.in() && module.out() == linear.out() &&
-                    module.experts() == linear.weight.experts;
+  const bool fits =
+      module.in() == linear.in() && module.out() == linear.out() && module.experts() == linear.weight.experts;
   if (!fits)
     fail(Errc::bad_file, "adapter: {}: found {} experts, {} -> {}, expected {} experts, {} -> {} as in the model", name,
          module.experts(), module.in(), module.out(), linear.weight.experts, linear.in(), linear.out());
@@ -58,7 +60,9 @@ void attach_adapter(Model& model, const std::filesystem::path& folder) {
     fail(Errc::unsupported, "{}: fine_tune_type: found full, expected lora or dora", folder.string());
   Device& device = model.device();
   const std::vector<Linear*> linears = model.linears();
-  for (const auto& [name, module] : adapter.modules()) {
+  for (const auto& entry : adapter.modules()) {
+    const std::string& name = entry.first;
+    const AdapterModule& module = entry.second;
     const auto found = std::ranges::find_if(linears, [&](const Linear* linear) { return linear->name() == name; });
     if (found == linears.end())
       fail(Errc::bad_file, "{}: module {}: expected one of the model's linear layers", folder.string(), name);

@@ -41,22 +41,22 @@ Qwen3::Qwen3(Checkpoint& checkpoint, const ModelConfig& config, Device& device)
 Tensor Qwen3::forward(const Batch& batch, KvCache& kv) {
   Workspace& w = workspace_;
   w.resize(device_, config_, batch.size(), static_cast<int>(batch.logit_rows.size()));
-  device_.embed(embed_tokens_, batch.tokens, w.x);       // [T, D]
-  device_.rope_table(batch.positions, rope_, w.rope);    // [T, d]
+  device_.embed(embed_tokens_, batch.tokens, w.x);     // [T, D]
+  device_.rope_table(batch.positions, rope_, w.rope);  // [T, d]
   for (int i = 0; i < config_.num_hidden_layers; ++i) {
     const Layer& l = layers_[static_cast<size_t>(i)];
-    device_.rms_norm(w.x, l.input_layernorm, w.h);                                              // [T, D]
-    device_.linear(w.h, {{&l.q_proj, &l.k_proj, &l.v_proj}}, {{w.q, w.k, w.v}});                // [T, H*d] [T, K*d] [T, K*d]
+    device_.rms_norm(w.x, l.input_layernorm, w.h);                                // [T, D]
+    device_.linear(w.h, {{&l.q_proj, &l.k_proj, &l.v_proj}}, {{w.q, w.k, w.v}});  // [T, H*d] [T, K*d] [T, K*d]
     device_.norm_rope(w.q, l.q_norm, w.rope);
     device_.norm_rope(w.k, l.k_norm, w.rope);
     device_.write_kv(w.k, w.v, batch.slots, kv.layer(i));
-    device_.attend(w.q, kv.layer(i), batch, scale_, w.att);                                     // [T, H*d]
-    device_.linear_add(w.att, l.o_proj, w.x);                                                   // the residual
+    device_.attend(w.q, kv.layer(i), batch, scale_, w.att);  // [T, H*d]
+    device_.linear_add(w.att, l.o_proj, w.x);                // the residual
     device_.rms_norm(w.x, l.post_attention_layernorm, w.h);
-    feed_forward(i, w);                                                                         // the residual
+    feed_forward(i, w);  // the residual
   }
   if (batch.logit_rows.empty()) return w.logits;
-  device_.gather_rows(w.x, batch.logit_rows, w.last);                                           // [R, D]
+  device_.gather_rows(w.x, batch.logit_rows, w.last);  // [R, D]
   device_.rms_norm(w.last, norm_, w.last);
   device_.linear(w.last, {{config_.tie_word_embeddings ? &embed_tokens_ : &lm_head_}}, {{w.logits}});  // [R, V]
   return w.logits;

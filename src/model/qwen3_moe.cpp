@@ -32,8 +32,8 @@ std::vector<Linear*> Qwen3Moe::linears() {
   std::vector<Linear*> all = Qwen3::linears();
   for (auto& moe : moe_)
     if (moe)
-      all.insert(all.end(), {&moe->gate, &moe->switch_mlp.gate_proj, &moe->switch_mlp.up_proj,
-                             &moe->switch_mlp.down_proj});
+      all.insert(all.end(),
+                 {&moe->gate, &moe->switch_mlp.gate_proj, &moe->switch_mlp.up_proj, &moe->switch_mlp.down_proj});
   return all;
 }
 

@@ -1,7 +1,6 @@
 // Every case under lora/: the model with its adapter, unfused, against the reference's logits and greedy tokens; the
 // model without it; and the model that the reference fused.
 #include "model/lora.h"
-
 #include "tests/golden/golden_data.h"
 
 namespace inkstone {

@@ -1,7 +1,6 @@
 // Every case of prompt_cache/: a cache that mlx_lm saved is loaded, one token is read on top of it, and the logits
 // agree; and they agree with those of the prompt read afresh where the cache was not quantised.
 #include "format/prompt_cache.h"
-
 #include "tests/golden/golden_data.h"
 
 namespace inkstone {

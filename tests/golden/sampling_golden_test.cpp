@@ -1,6 +1,5 @@
 // Every case of sampling/golden.json: the sampler's stages against mlx_lm's sample_utils.
 #include "engine/sampler.h"
-
 #include "tests/golden/golden_data.h"
 
 namespace inkstone {

@@ -130,9 +130,18 @@ void tiles(int64_t m, int64_t k, const float* a, int64_t lda, const float* b, in
     a += rows * lda;
     c += rows * ldc;
   };
-  for (; m >= kTileRows; step(kTileRows)) tile<kTileRows, kVectors, kLda>(k, a, lda, b, ldb, c, ldc, accumulate);
-  for (; m >= 4; step(4)) tile<4, kVectors, kLda>(k, a, lda, b, ldb, c, ldc, accumulate);
-  for (; m > 0; step(1)) tile<1, kVectors, kLda>(k, a, lda, b, ldb, c, ldc, accumulate);
+  while (m >= kTileRows) {
+    tile<kTileRows, kVectors, kLda>(k, a, lda, b, ldb, c, ldc, accumulate);
+    step(kTileRows);
+  }
+  while (m >= 4) {
+    tile<4, kVectors, kLda>(k, a, lda, b, ldb, c, ldc, accumulate);
+    step(4);
+  }
+  while (m > 0) {
+    tile<1, kVectors, kLda>(k, a, lda, b, ldb, c, ldc, accumulate);
+    step(1);
+  }
 }
 
 void gemm(int64_t m, int n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc,
