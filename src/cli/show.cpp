@@ -61,8 +61,8 @@ void print_table(const Json& json) {
   for (const auto& [key, value] : json.as_object()) {
     std::string text = value.is_string() ? printable(value.as_string()) : value.dump();
     if (key == "parameters")
-      text = fmt::format(value.as_double() < 1e9 ? "{:.3g} million" : "{:.3g} billion",
-                         value.as_double() / (value.as_double() < 1e9 ? 1e6 : 1e9));
+      text = value.as_double() < 1e9 ? fmt::format("{:.3g} million", value.as_double() / 1e6)
+                                     : fmt::format("{:.3g} billion", value.as_double() / 1e9);
     if (key == "bits_per_weight") text = fmt::format("{:.2f}", value.as_double());
     if (key.ends_with("bytes") || key == "kv_bytes_per_token") text = human_bytes(value.as_double());
     if (key == "memory_bytes")
