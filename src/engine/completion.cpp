@@ -45,7 +45,8 @@ Completion generate(LanguageModel& model, Generator& generator, std::vector<int3
   request.thinking = &budget;
 
   Completion completion;
-  Detokenizer detokenizer(model.tokenizer());
+  // Special tokens are structure, not text; <think> and <tool_call> are not special and stay for the parser.
+  Detokenizer detokenizer(model.tokenizer(), /*skip_special=*/true);
   GenerationCallbacks callbacks;
   callbacks.on_prompt = options.on_prompt;
   callbacks.cancelled = options.cancelled;
