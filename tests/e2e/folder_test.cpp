@@ -75,8 +75,8 @@ TEST_P(Formats, WrittenShownAndRun) {
 
 INSTANTIATE_TEST_SUITE_P(All, Formats,
                          testing::Combine(testing::Values("tiny", "tiny-moe"), testing::ValuesIn(formats())),
-                         [](const auto& info) {
-                           std::string name = std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param).name;
+                         [](const auto& test) {
+                           std::string name = std::string(std::get<0>(test.param)) + "_" + std::get<1>(test.param).name;
                            for (char& c : name)
                              if (isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
                            return name;

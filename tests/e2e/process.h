@@ -18,8 +18,8 @@ namespace inkstone::e2e {
 using Arguments = std::vector<std::string>;
 
 struct RunOptions {
-  std::string input;                                           // standard input
-  std::vector<std::pair<std::string, std::string>> variables;  // of the environment
+  std::string input{};                                           // standard input
+  std::vector<std::pair<std::string, std::string>> variables{};  // of the environment
   double timeout_s = 60;
 };
 
