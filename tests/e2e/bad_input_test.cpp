@@ -1,5 +1,6 @@
 // What lies, lacks or does not fit: each gives its exit code and one line on stderr that begins with "inkstone: ".
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
@@ -52,9 +53,7 @@ TEST_F(BadInput, EmptyFolderAndFileInPlaceOfAFolder) {
   std::filesystem::create_directory(home_.path() / "empty");
   expect_refusal(answer(home_.file("empty")), 3);
   write_text(home_.file("file"), "text");
-  const Outcome outcome = answer(home_.file("file"));
-  EXPECT_TRUE(outcome.code == 3 || outcome.code == 4) << outcome.code;
-  expect_refusal(outcome, outcome.code);
+  expect_refusal(answer(home_.file("file")), 3);
 }
 
 TEST_F(BadInput, TruncatedWeights) {
@@ -211,6 +210,63 @@ TEST_F(BadInput, BadTokenizers) {
   }
   std::filesystem::remove(file("tokenizer.json"));
   expect_refusal(answer(folder_), 3);
+}
+
+TEST_F(BadInput, NamedPipesAndFoldersInPlaceOfFiles) {
+  for (const char* name : {"config.json", "tokenizer.json", "model.safetensors"}) {
+    const std::string good = read_text(file(name));
+    std::filesystem::remove(file(name));
+    ASSERT_EQ(mkfifo(file(name).c_str(), 0600), 0);
+    expect_refusal(answer(folder_, {}, 10), 9);
+    std::filesystem::remove(file(name));
+    std::filesystem::create_directory(file(name));
+    expect_refusal(answer(folder_, {}, 10), 9);
+    std::filesystem::remove(file(name));
+    write_text(file(name), good);
+  }
+}
+
+TEST_F(BadInput, WhatAFileSaysCannotWriteToTheTerminal) {
+  set("config.json", "model_type", "gpt\x1b]0;title\x07\nsecond line\xc2\x9b");
+  const Outcome outcome = answer(folder_);
+  expect_refusal(outcome, 5);
+  for (const char* control : {"\x1b", "\x07", "\xc2\x9b"})
+    EXPECT_EQ(outcome.err.find(control), std::string::npos) << outcome.err;
+}
+
+TEST_F(BadInput, TemplateErrorOfSeveralLines) {
+  set_template("{{ raise_exception('first\nsecond') }}");
+  expect_refusal(answer(folder_), 8);
+}
+
+TEST_F(BadInput, MissingAdapter) { expect_refusal(answer(folder_, {"--adapter", home_.file("nothing")}), 3); }
+
+TEST_F(BadInput, FullDisk) {
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
+  for (const Arguments& arguments : {Arguments{"generate", "-m", folder_, "-p", "Hello", "-n", "4"},
+                                     Arguments{"generate", "-m", folder_, "-p", "Hello", "-n", "4", "--json"},
+                                     Arguments{"show", folder_}, Arguments{"doctor"}}) {
+    const Outcome outcome = run(arguments, {.output = "/dev/full"});
+    EXPECT_EQ(outcome.code, 9) << arguments[0];
+    EXPECT_NE(outcome.err.find("inkstone: standard output: cannot write"), std::string::npos) << outcome.err;
+  }
+}
+
+// Bytes that are no UTF-8 in a prompt: an answer or a clear refusal, and the report stays JSON.
+TEST_F(BadInput, PromptThatIsNoText) {
+  for (const char* prompt : {"\xff\xfe", "a\xc3", "\xed\xa0\x80", "\xf4\x90\x80\x80"}) {
+    const Outcome outcome = answer(folder_, {"--json", "--system", prompt});
+    EXPECT_TRUE(outcome.code == 0 || outcome.code == 2) << outcome.code << outcome.err;
+    const Outcome piped = run({"generate", "-m", folder_, "-n", "2", "-p", "-", "--json"}, {.input = prompt});
+    EXPECT_TRUE(piped.code == 0 || piped.code == 2) << piped.code << piped.err;
+    if (piped.code == 0) {
+      EXPECT_TRUE(Json::parse(piped.out, "report").is_object());
+    }
+    const Outcome raw = run({"generate", "-m", folder_, "-n", "2", "-p", "-", "--raw"}, {.input = prompt});
+    EXPECT_TRUE(raw.code == 0 || raw.code == 2) << raw.code << raw.err;
+    const Outcome chat = run({"chat", "-m", folder_, "-n", "2"}, {.input = std::string(prompt) + "\n"});
+    EXPECT_TRUE(chat.code == 0 || chat.code == 2) << chat.code << chat.err;
+  }
 }
 
 // A header for far more weights than any memory holds, and a hole for the bytes.

@@ -210,6 +210,40 @@ TEST(ChatTerminal, ControlCTakesBackWhatWasTyped) {
   EXPECT_EQ(terminal.screen().find("no such command"), std::string::npos) << terminal.screen();
 }
 
+TEST(ChatTerminal, ControlCTwiceAtOnceLeavesTheTerminalAsItWas) {
+  Terminal terminal(kShort);
+  ASSERT_TRUE(terminal.expect("> ")) << terminal.screen();
+  terminal.settle();
+  EXPECT_FALSE(terminal.is_sane()) << "the editor reads keys one by one";
+  terminal.send("\x03\x03\x03");
+  terminal.settle();
+  terminal.send("\x03\x03\x03");
+  const int code = terminal.wait();
+  EXPECT_TRUE(code == 0 || code == 130) << code;
+  EXPECT_TRUE(terminal.is_sane());
+}
+
+TEST(ChatTerminal, LettersBeyondAsciiAndLongLines) {
+  const TempFolder home;
+  const std::string file = home.file("talk.json"), text = "\xc3\xa9t\xc3\xa9 \xe4\xbd\xa0\xe5\xa5\xbd";
+  const std::string line(600, 'x');
+  Terminal terminal(kShort);
+  ASSERT_TRUE(terminal.expect("> ")) << terminal.screen();
+  terminal.settle();
+  for (const std::string& message : {text, line}) {
+    terminal.send(message + "\r");
+    ASSERT_TRUE(terminal.expect("(stopped at the token limit)")) << terminal.screen();
+    ASSERT_TRUE(terminal.expect("> ")) << terminal.screen();
+    terminal.settle();
+  }
+  terminal.send("/save " + file + "\r/bye\r");
+  EXPECT_EQ(terminal.wait(), 0);
+  const Json::Array messages = saved_messages(file);
+  ASSERT_EQ(messages.size(), 4u);
+  EXPECT_EQ(field(messages[0], "content"), text);
+  EXPECT_EQ(field(messages[2], "content"), line);
+}
+
 TEST(ChatTerminal, ControlDLeaves) {
   Terminal terminal(kShort);
   ASSERT_TRUE(terminal.expect("> ")) << terminal.screen();

@@ -111,7 +111,7 @@ Outcome run(const Arguments& arguments, const RunOptions& options) {
   const pid_t child = fork();
   if (child == 0) {
     dup2(in.read, STDIN_FILENO);
-    dup2(out.write, STDOUT_FILENO);
+    dup2(options.output != nullptr ? open(options.output, O_WRONLY) : out.write, STDOUT_FILENO);
     dup2(err.write, STDERR_FILENO);
     become_inkstone(arguments, options);
   }
