@@ -76,7 +76,7 @@ home_for_ccache() {
 build() {
   local preset=$1 dir="$root/build/$1"
   shift
-  export CCACHE_BASEDIR=$root
+  export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=true  # objects serve every clone
   home_for_ccache
   mkdir -p "$root/build" && [ -w "$root/build" ] ||
     die "$root/build: found a folder that this user may not write to, expected one to build in"

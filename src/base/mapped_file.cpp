@@ -22,7 +22,8 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
     size_ = file->bytes.size();
     return;
   }
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Not blocking: a named pipe in a model's folder would wait for its other end for ever.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) fail(errno == ENOENT ? Errc::not_found : Errc::io, "{}: {}", path.string(), std::strerror(errno));
   struct stat status {};
   if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {

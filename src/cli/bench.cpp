@@ -14,7 +14,7 @@ namespace {
 
 struct BenchFlags {
   std::string shape;
-  std::string mode = "affine";
+  std::string mode;  // none given: affine where there are bits
   std::string dtype = "bfloat16";
   int bits = 0;
   int group_size = 0;
@@ -22,12 +22,24 @@ struct BenchFlags {
   std::string write;
 };
 
+// A mode whose bits and group size are fixed: given ones must be these.
+Quantization fixed_quantization(const BenchFlags& flags, const Quantization& fixed) {
+  if ((flags.bits != 0 && flags.bits != fixed.bits) || (flags.group_size != 0 && flags.group_size != fixed.group_size))
+    fail(Errc::usage, "--mode {}: expected --bits {} --group-size {} or neither, found --bits {} --group-size {}",
+         flags.mode, fixed.bits, fixed.group_size, flags.bits, flags.group_size);
+  return fixed;
+}
+
 // Bits and group size as given, else as the mode's files usually have them; bits 16 or nothing given: plain.
 Quantization quantization_of(const BenchFlags& flags) {
-  if (flags.mode == "mxfp4") return {QuantMode::mxfp4, 4, 32};
-  if (flags.mode == "mxfp8") return {QuantMode::mxfp8, 8, 32};
-  if (flags.mode == "nvfp4") return {QuantMode::nvfp4, 4, 16};
-  if (flags.bits == 0 || flags.bits == 16) return {};
+  if (flags.mode == "mxfp4") return fixed_quantization(flags, {QuantMode::mxfp4, 4, 32});
+  if (flags.mode == "mxfp8") return fixed_quantization(flags, {QuantMode::mxfp8, 8, 32});
+  if (flags.mode == "nvfp4") return fixed_quantization(flags, {QuantMode::nvfp4, 4, 16});
+  if (flags.bits == 0 || flags.bits == 16) {
+    if (flags.group_size != 0 || !flags.mode.empty())
+      fail(Errc::usage, "--mode affine, --group-size: expected --bits 2, 3, 4, 5, 6 or 8 with them");
+    return {};
+  }
   const Quantization quantization{QuantMode::affine, flags.bits, flags.group_size > 0 ? flags.group_size : 64};
   if (const std::string problem = quantization_problem(quantization); !problem.empty())
     fail(Errc::usage, "--bits, --group-size: {}", problem);
@@ -54,7 +66,7 @@ void add_bench(CLI::App& app) {
   verb->add_option("--shape", flags->shape, "Shape of the model")->required()->check(CLI::IsMember(names));
   verb->add_option("--bits", flags->bits, "Bits of a weight: 2, 3, 4, 5, 6, 8; 16 or none: not quantised");
   verb->add_option("--group-size", flags->group_size, "Weights that share a scale: 32, 64 (default) or 128");
-  verb->add_option("--mode", flags->mode, "Quantisation: affine (default), mxfp4, mxfp8, nvfp4")
+  verb->add_option("--mode", flags->mode, "Quantisation: affine (default with --bits), mxfp4, mxfp8, nvfp4")
       ->check(CLI::IsMember({"affine", "mxfp4", "mxfp8", "nvfp4"}));
   verb->add_option("--dtype", flags->dtype, "Of what is not quantised: bfloat16 (default), float16, float32")
       ->check(CLI::IsMember({"bfloat16", "float16", "float32"}));

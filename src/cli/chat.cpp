@@ -51,7 +51,7 @@ void run_chat(const ChatFlags& flags) {
     } catch (const Error& error) {
       // Without a terminal nobody can answer to an error: it ends the run.
       if (!reader.interactive() || error.code() == Errc::internal) throw;
-      std::fprintf(stderr, "%s\n", error.what());
+      std::fprintf(stderr, "%s\n", one_line(error.what()).c_str());
     }
   }
 }

@@ -189,8 +189,9 @@ void ChatSession::load(const std::string& path) {
   if (messages == nullptr || !messages->is_array())
     fail(Errc::bad_file, "{}: messages: expected an array, as /save writes it", path);
   for (const Json& message : messages->as_array())
-    if (const Json* role = message.find("role"); role == nullptr || !role->is_string())
-      fail(Errc::bad_file, "{}: messages: expected objects with a role", path);
+    for (const char* name : {"role", "content"})
+      if (const Json* value = message.find(name); value == nullptr || !value->is_string())
+        fail(Errc::bad_file, "{}: messages: expected objects with a role and a content, as /save writes them", path);
   messages_ = *messages;
   flags_.system = system != nullptr && system->is_string() ? system->as_string() : "";
   std::fprintf(stderr, "%s\n", dim(fmt::format("{} messages", messages_.as_array().size())).c_str());

@@ -1,11 +1,14 @@
 // inkstone VERB ...: parses the command line and is the border where errors become a sentence and an exit code.
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <clocale>
 #include <cstdio>
+#include <cstring>
 #include <new>
 
 #include "base/embedded.h"
 #include "base/error.h"
+#include "cli/terminal.h"
 #include "cli/verbs.h"
 
 namespace inkstone {
@@ -45,15 +48,19 @@ int main(int argc, char** argv) {
   std::setlocale(LC_CTYPE, "");  // line editing in the user's own encoding; numbers stay as in C
   inkstone::register_embedded_files(inkstone::embedded_models());
   try {
-    return inkstone::run(argc, argv);
+    const int code = inkstone::run(argc, argv);
+    // A full disk shows only here: answers are written as they come, and nobody asks each time.
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+      inkstone::fail(Errc::io, "standard output: cannot write: {}", std::strerror(errno));
+    return code;
   } catch (const inkstone::Error& error) {
-    std::fprintf(stderr, "inkstone: %s\n", error.what());
+    std::fprintf(stderr, "inkstone: %s\n", inkstone::one_line(error.what()).c_str());
     return inkstone::exit_code(error.code());
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "inkstone: out of memory\n");
     return inkstone::exit_code(Errc::out_of_memory);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "inkstone: internal error: %s\n", error.what());
+    std::fprintf(stderr, "inkstone: internal error: %s\n", inkstone::one_line(error.what()).c_str());
     return inkstone::exit_code(Errc::internal);
   }
 }

@@ -57,6 +57,9 @@ std::filesystem::path ModelFlags::folder() const {
     return kEmbeddedModel;
   }
   if (!file_exists(model)) fail(Errc::not_found, "--model {}: no such folder", model);
+  std::error_code unreadable;  // the file system's own words come when it is opened
+  if (!is_embedded(model) && std::filesystem::is_regular_file(model, unreadable))
+    fail(Errc::not_found, "--model {}: found a file, expected the folder of a model", model);
   return model;
 }
 

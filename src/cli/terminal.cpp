@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -25,6 +26,21 @@ void write_out(std::FILE* stream, std::string_view text) {
   std::fflush(stream);
 }
 
+std::string without_controls(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const unsigned char c = static_cast<unsigned char>(text[i]);
+    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) continue;
+    // The C1 controls, U+0080 to U+009F: some terminals obey them as escapes.
+    if (c == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
+      ++i;
+      continue;
+    }
+    out += text[i];
+  }
+  return out;
+}
+
 }  // namespace
 
 bool stdout_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
@@ -39,17 +55,12 @@ std::string dim(std::string_view text) { return colour() ? fmt::format("\x1b[2m{
 
 std::string printable(std::string_view text) {
   if (!stdout_is_terminal() && !stderr_is_terminal()) return std::string(text);
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const unsigned char c = static_cast<unsigned char>(text[i]);
-    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) continue;
-    // The C1 controls, U+0080 to U+009F: some terminals obey them as escapes.
-    if (c == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
-      ++i;
-      continue;
-    }
-    out += text[i];
-  }
+  return without_controls(text);
+}
+
+std::string one_line(std::string_view message) {
+  std::string out = without_controls(message);
+  std::ranges::replace(out, '\n', ' ');
   return out;
 }
 

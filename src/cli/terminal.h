@@ -20,6 +20,9 @@ std::string dim(std::string_view text);
 // so that no answer can move the cursor or change the title.
 std::string printable(std::string_view text);
 
+// An error's message as one line: it may quote a file, and no file may write lines or escapes of its own.
+std::string one_line(std::string_view message);
+
 // "1.2 GB", "340 MB", "12 KB"
 std::string human_bytes(double bytes);
 
