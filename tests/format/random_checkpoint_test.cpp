@@ -99,7 +99,7 @@ TEST(RandomCheckpoint, IsSmallDeterministicAndComplete) {
   write_random_checkpoint(b.path(), options);
   options.seed = 1;
   write_random_checkpoint(c.path(), options);
-  EXPECT_LT(folder_bytes(a), 150000u);
+  EXPECT_LT(folder_bytes(a), 200000u);
   EXPECT_EQ(a.read("model.safetensors"), b.read("model.safetensors"));
   EXPECT_NE(a.read("model.safetensors"), c.read("model.safetensors"));
   const GenerationConfig generation = load_generation_config(a.path());
