@@ -1,6 +1,7 @@
 #include "base/thread_pool.h"
 
 #include <atomic>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -47,21 +48,28 @@ struct ThreadPool::State {
 
 ThreadPool::ThreadPool(int threads) : size_(threads), state_(std::make_unique<State>()) {
   CHECK(threads >= 1);
-  for (int rank = 1; rank < size_; ++rank) {
-    state_->workers.emplace_back([state = state_.get(), rank] {
-      uint32_t seen = 0;
-      for (;;) {
-        wait_until(state->generation, [seen](uint32_t generation) { return generation != seen; });
-        ++seen;
-        if (state->stop) return;
-        state->function(state->context, rank);
-        if (state->running.fetch_sub(1, std::memory_order_acq_rel) == 1) state->running.notify_one();
-      }
-    });
+  const auto work = [state = state_.get()](int rank) {
+    uint32_t seen = 0;
+    for (;;) {
+      wait_until(state->generation, [seen](uint32_t generation) { return generation != seen; });
+      ++seen;
+      if (state->stop) return;
+      state->function(state->context, rank);
+      if (state->running.fetch_sub(1, std::memory_order_acq_rel) == 1) state->running.notify_one();
+    }
+  };
+  try {
+    for (int rank = 1; rank < size_; ++rank) state_->workers.emplace_back(work, rank);
+  } catch (const std::system_error& error) {
+    const size_t started = state_->workers.size() + 1;
+    stop();
+    fail(Errc::out_of_memory, "threads: the system gave {} of {}: {}", started, threads, error.what());
   }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   state_->stop = true;
   state_->generation.fetch_add(1, std::memory_order_release);
   state_->generation.notify_all();

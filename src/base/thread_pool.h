@@ -45,6 +45,7 @@ class ThreadPool {
  private:
   using Function = void (*)(void* context, int rank);
   void run_erased(Function function, void* context);
+  void stop();
 
   struct State;
   int size_;

@@ -22,7 +22,10 @@ std::optional<std::string> read_message(LineReader& reader) {
   std::string text = line->substr(3);
   while (!text.ends_with("\"\"\"")) {
     const std::optional<std::string> more = reader.read(". ");
-    if (!more) return std::nullopt;
+    if (!more) {
+      if (reader.interactive()) return std::nullopt;
+      fail(Errc::usage, "\"\"\": found the end of input, expected another \"\"\" to end the message");
+    }
     text += (text.empty() ? "" : "\n") + *more;
   }
   text.resize(text.size() - 3);

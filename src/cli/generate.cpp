@@ -26,8 +26,7 @@ Json timing_report(const GenerationResult& result, double load_seconds) {
   timings["prompt_seconds"] = result.prompt_seconds;
   timings["decode_seconds"] = result.decode_seconds;
   timings["prompt_tokens_per_second"] = rate(result.prompt_tokens - result.cached_tokens, result.prompt_seconds);
-  // The first token comes from the prompt's logits: decoding makes the others.
-  timings["decode_tokens_per_second"] = rate(static_cast<int>(result.tokens.size()) - 1, result.decode_seconds);
+  timings["decode_tokens_per_second"] = rate(result.decode_steps, result.decode_seconds);
   return timings;
 }
 
@@ -126,11 +125,14 @@ void add_generate(CLI::App& app) {
   verb->add_option("-p,--prompt", flags->prompt, "The prompt; - reads it from standard input")->required();
   flags->model.add_to(*verb);
   flags->answer.add_to(*verb);
+  CLI::Option* json = verb->add_flag("--json", flags->json, "One JSON object: text, thinking, token counts, timings");
   verb->add_option_function<int>(
-      "--logprobs", [flags](int count) { flags->answer.sampling.logprobs = count; },
-      "With --json: log-probabilities of each token and of so many alternatives");
-  verb->add_flag("--raw", flags->raw, "Continue the prompt as plain text, without the chat template");
-  verb->add_flag("--json", flags->json, "One JSON object: text, thinking, token counts, timings");
+          "--logprobs", [flags](int count) { flags->answer.sampling.logprobs = count; },
+          "With --json: log-probabilities of each token and of so many alternatives")
+      ->needs(json);
+  CLI::Option* raw =
+      verb->add_flag("--raw", flags->raw, "Continue the prompt as plain text, without the chat template");
+  for (const char* name : {"--system", "--think", "--no-think"}) raw->excludes(verb->get_option(name));
   verb->callback([flags] { run_generate(*flags); });
 }
 

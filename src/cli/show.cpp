@@ -59,7 +59,7 @@ Json describe(const Checkpoint& checkpoint, const ModelConfig& config, int conte
 
 void print_table(const Json& json) {
   for (const auto& [key, value] : json.as_object()) {
-    std::string text = value.is_string() ? printable(value.as_string()) : value.dump();
+    std::string text = value.is_string() ? printable(value.as_string(), stdout_is_terminal()) : value.dump();
     if (key == "parameters")
       text = value.as_double() < 1e9 ? fmt::format("{:.3g} million", value.as_double() / 1e6)
                                      : fmt::format("{:.3g} billion", value.as_double() / 1e9);
@@ -71,8 +71,8 @@ void print_table(const Json& json) {
       if (value.as_object().empty()) continue;
       text.clear();
       for (const auto& [module, quantization] : value.as_object())
-        text += fmt::format("{}{}: {}", text.empty() ? "" : fmt::format("\n{:26}", ""), printable(module),
-                            quantization.as_string());
+        text += fmt::format("{}{}: {}", text.empty() ? "" : fmt::format("\n{:26}", ""),
+                            printable(module, stdout_is_terminal()), quantization.as_string());
     }
     std::printf("%-25s %s\n", key.c_str(), text.c_str());
   }
@@ -102,7 +102,8 @@ void run_show(const ShowFlags& flags) {
   if (!flags.tensors) return;
   std::printf("\n");
   for (const auto& [name, tensor] : checkpoint.tensors())
-    std::printf("%-60s %-5s %s\n", printable(name).c_str(), dtype_name(tensor.dtype), tensor.shape.to_string().c_str());
+    std::printf("%-60s %-5s %s\n", printable(name, stdout_is_terminal()).c_str(), dtype_name(tensor.dtype),
+                tensor.shape.to_string().c_str());
 }
 
 }  // namespace

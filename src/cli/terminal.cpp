@@ -53,8 +53,8 @@ bool colour() {
 
 std::string dim(std::string_view text) { return colour() ? fmt::format("\x1b[2m{}\x1b[0m", text) : std::string(text); }
 
-std::string printable(std::string_view text) {
-  if (!stdout_is_terminal() && !stderr_is_terminal()) return std::string(text);
+std::string printable(std::string_view text, bool terminal) {
+  if (!terminal) return std::string(text);
   return without_controls(text);
 }
 
@@ -75,20 +75,20 @@ void AnswerPrinter::show(const OutputEvent& event) {
   switch (event.kind) {
     case OutputEvent::Kind::thinking:
       in_thinking_ = true;
-      write_out(stderr, dim(printable(event.text)));
+      write_out(stderr, dim(printable(event.text, stderr_is_terminal())));
       break;
     case OutputEvent::Kind::content:
       leave_thinking();
-      write_out(stdout, printable(event.text));
+      write_out(stdout, printable(event.text, stdout_is_terminal()));
       if (!event.text.empty()) line_open_ = event.text.back() != '\n';
       break;
     case OutputEvent::Kind::tool_call:
       leave_thinking();
-      write_out(stdout, fmt::format("{}{{\"name\": {}, \"arguments\": ", line_open_ ? "\n" : "",
-                                    json_quote(printable(event.text))));
+      write_out(stdout,
+                fmt::format("{}{{\"name\": {}, \"arguments\": ", line_open_ ? "\n" : "", json_quote(event.text)));
       line_open_ = true;
       break;
-    case OutputEvent::Kind::tool_call_arguments: write_out(stdout, printable(event.text)); break;
+    case OutputEvent::Kind::tool_call_arguments: write_out(stdout, printable(event.text, stdout_is_terminal())); break;
     case OutputEvent::Kind::tool_call_end:
       write_out(stdout, "}\n");
       line_open_ = false;

@@ -16,9 +16,9 @@ bool colour();  // of stderr
 // `text` dimmed where colour is on.
 std::string dim(std::string_view text);
 
-// Text that a model or a file wrote, safe to show: on a terminal, control characters other than \n and \t are dropped,
-// so that no answer can move the cursor or change the title.
-std::string printable(std::string_view text);
+// Text that a model or a file wrote, safe to show: for a terminal, control characters other than \n and \t are dropped,
+// so that no answer can move the cursor or change the title. For a file or a pipe it stays as it is.
+std::string printable(std::string_view text, bool terminal);
 
 // An error's message as one line: it may quote a file, and no file may write lines or escapes of its own.
 std::string one_line(std::string_view message);

@@ -3,12 +3,12 @@
 #include <cmath>
 #include <cstring>
 
-#include "base/float16.h"
 #include "cpu/attention.h"
 #include "cpu/context.h"
 #include "cpu/dispatch.h"
 #include "cpu/matmul.h"
 #include "cpu/moe.h"
+#include "tensor/widen.h"
 
 namespace inkstone {
 namespace {
@@ -70,23 +70,7 @@ class CpuDevice final : public Device {
   std::vector<float> route_scratch_;
 };
 
-float element(const ConstTensor& x, int64_t i) {
-  const std::byte* at = x.data + i * dtype_size(x.dtype);
-  uint16_t half = 0;
-  float single = 0;
-  int32_t integer = 0;
-  switch (x.dtype) {
-    case DType::f32: std::memcpy(&single, at, sizeof single); return single;
-    case DType::bf16: std::memcpy(&half, at, sizeof half); return bf16_to_f32(half);
-    case DType::f16: std::memcpy(&half, at, sizeof half); return f16_to_f32(half);
-    case DType::i32: std::memcpy(&integer, at, sizeof integer); return static_cast<float>(integer);
-    default: fail(Errc::internal, "download: found {}, expected f32, bf16, f16 or i32", dtype_name(x.dtype));
-  }
-}
-
-void CpuDevice::do_download(const ConstTensor& x, std::span<float> out) {
-  for (size_t i = 0; i < out.size(); ++i) out[i] = element(x, static_cast<int64_t>(i));
-}
+void CpuDevice::do_download(const ConstTensor& x, std::span<float> out) { widen(x, out); }
 
 // Rows come out of the kernel in its order of positions (kernels.h) and are put back into the order of columns.
 void CpuDevice::do_embed(const Linear& table, std::span<const int32_t> tokens, const Tensor& x) {

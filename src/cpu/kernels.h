@@ -68,7 +68,7 @@ struct AttendArgs {
   const void* v;          // elements of bf16 or f32
   bool bf16;              // else f32
   int64_t block_stride;   // elements between blocks
-  int block_tokens;       // a multiple of 16, at most 64
+  int block_tokens;       // a multiple of 32, at most 64
   const int32_t* blocks;  // block table
   int begin;              // tokens [begin, end); begin is a multiple of block_tokens
   int end;

@@ -14,9 +14,7 @@ class BlockAllocator {
     for (int32_t block = blocks; block-- > 0;) free_.push_back(block);  // the lowest is taken first
   }
 
-  int free_blocks() const { return static_cast<int>(free_.size()); }
-
-  // REQUIRES: free_blocks() > 0
+  // REQUIRES: a free block
   int32_t allocate() {
     CHECK(!free_.empty());
     const int32_t block = free_.back();

@@ -26,7 +26,9 @@ void record(const OutputEvent& event, Completion& completion) {
     case OutputEvent::Kind::tool_call_arguments:
       completion.tool_calls.at(static_cast<size_t>(event.index)).arguments += event.text;
       break;
-    case OutputEvent::Kind::tool_call_end: break;
+    case OutputEvent::Kind::tool_call_end:
+      completion.tool_calls.at(static_cast<size_t>(event.index)).complete = true;
+      break;
   }
 }
 
@@ -91,17 +93,20 @@ Completion complete_chat(LanguageModel& model, Generator& generator, const Json&
   completion.thinking = std::move(parsed.thinking);
   completion.text = std::move(parsed.text);
   completion.tool_calls = std::move(parsed.tool_calls);
+  // A call that broke off is in the text, as it stood.
+  std::erase_if(completion.tool_calls, [](const ToolCall& call) { return !call.complete; });
   return completion;
 }
 
 Completion complete_text(LanguageModel& model, Generator& generator, std::string_view prompt,
                          const CompletionOptions& options, const OnOutput& on_output) {
   std::string all;
-  Completion completion =
-      generate(model, generator, model.tokenizer().encode(prompt), false, false, options, [&](std::string_view text) {
-        all += text;
-        if (on_output && !text.empty()) on_output({OutputEvent::Kind::content, std::string(text), 0});
-      });
+  Completion completion = generate(model, generator, model.tokenizer().encode(prompt), opens_thinking(prompt), false,
+                                   options, [&](std::string_view text) {
+                                     all += text;
+                                     if (on_output && !text.empty())
+                                       on_output({OutputEvent::Kind::content, std::string(text), 0});
+                                   });
   completion.text = std::move(all);
   return completion;
 }

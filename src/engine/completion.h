@@ -26,6 +26,7 @@ struct CompletionOptions {
 struct ToolCall {
   std::string name;
   std::string arguments;  // a JSON object as text
+  bool complete = false;  // false only while it is being written
 };
 
 struct Completion {

@@ -35,10 +35,16 @@ Generator::Generator(Model& model, int context_size)
 
 Tensor Generator::run(std::span<const int32_t> tokens, bool all_logits) {
   Batch batch;
+  const int before = sequence_.size();
   sequence_.append(tokens, batch);
   const int rows = batch.size();
   for (int row = all_logits ? 0 : rows - 1; row < rows; ++row) batch.logit_rows.push_back(row);
-  return model_.forward(batch, kv_);
+  try {
+    return model_.forward(batch, kv_);
+  } catch (...) {
+    sequence_.truncate(before);  // their K and V were not written: the next prompt must not find them in the cache
+    throw;
+  }
 }
 
 GenerationResult Generator::generate(const GenerationRequest& request, const GenerationCallbacks& callbacks) {
@@ -102,8 +108,9 @@ GenerationResult Generator::generate(const GenerationRequest& request, const Gen
     history.push_back(sampled.token);
     if (callbacks.on_token) callbacks.on_token(sampled);
     // The limit's last token needs no forward pass: nothing is drawn from its logits.
-    if (static_cast<int>(result.tokens.size()) < limit)
-      model_.device().download(run({&history.back(), 1}, false), logits_);
+    if (static_cast<int>(result.tokens.size()) >= limit) continue;
+    ++result.decode_steps;
+    model_.device().download(run({&history.back(), 1}, false), logits_);
   }
   result.decode_seconds = seconds_since(start);
   return result;
@@ -143,11 +150,15 @@ void Generator::restore(std::span<const int32_t> tokens, const PromptCache& cach
   if (cache.tokens != static_cast<int64_t>(tokens.size()) || cache.tokens > context_size_)
     fail(Errc::bad_file, "prompt cache: found {} tokens, expected {} within the context of {}", cache.tokens,
          tokens.size(), context_size_);
+  const int64_t count = cache.tokens;
+  const int64_t heads = config.num_key_value_heads, d = config.head_dim;
+  for (size_t i = 0; i < cache.layers.size(); ++i)
+    if (cache.layers[i].heads != heads || cache.layers[i].head_dim != d)
+      fail(Errc::bad_file, "prompt cache: layer {}: found {} heads of {}, expected {} of {}", i, cache.layers[i].heads,
+           cache.layers[i].head_dim, heads, d);
   clear();
   Batch batch;
   sequence_.append(tokens, batch);
-  const int64_t count = cache.tokens;
-  const int64_t heads = config.num_key_value_heads, d = config.head_dim;
   // [K, T, d] as the file has it to rows [T, K * d].
   const auto upload_rows = [&](const std::vector<float>& values) {
     std::vector<float> rows(values.size());
@@ -158,9 +169,6 @@ void Generator::restore(std::span<const int32_t> tokens, const PromptCache& cach
   };
   for (size_t i = 0; i < cache.layers.size(); ++i) {
     const PromptCacheLayer& layer = cache.layers[i];
-    if (layer.heads != heads || layer.head_dim != d)
-      fail(Errc::bad_file, "prompt cache: layer {}: found {} heads of {}, expected {} of {}", i, layer.heads,
-           layer.head_dim, heads, d);
     const Buffer k = upload_rows(layer.keys);
     const Buffer v = upload_rows(layer.values);
     model_.device().write_kv(k.view(DType::f32, {count, heads * d}), v.view(DType::f32, {count, heads * d}),

@@ -39,6 +39,7 @@ struct GenerationResult {
   FinishReason finish = FinishReason::stop;
   int prompt_tokens = 0;
   int cached_tokens = 0;      // of the prompt, found in the cache
+  int decode_steps = 0;       // forward passes of one token
   double prompt_seconds = 0;  // until the first token's logits
   double decode_seconds = 0;  // from there
 };

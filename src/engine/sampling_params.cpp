@@ -1,5 +1,6 @@
 #include "engine/sampling_params.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -49,7 +50,7 @@ SamplingParams default_sampling(const GenerationConfig& config, bool thinking) {
   SamplingParams params;
   params.temperature = config.temperature.value_or(thinking ? 0.6 : 0.7);
   params.top_p = config.top_p.value_or(thinking ? 0.95 : 0.8);
-  params.top_k = config.top_k.value_or(20);
+  params.top_k = std::max(config.top_k.value_or(20), 0);  // files say -1 for off, too
   params.min_p = config.min_p.value_or(0);
   params.repetition_penalty = config.repetition_penalty.value_or(1);
   params.presence_penalty = config.presence_penalty.value_or(0);

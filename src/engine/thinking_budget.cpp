@@ -1,5 +1,7 @@
 #include "engine/thinking_budget.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace inkstone {
@@ -7,11 +9,13 @@ namespace inkstone {
 ThinkingBudget::ThinkingBudget(const Tokenizer& tokenizer, int limit, bool inside)
     : open_(tokenizer.id_of("<think>")), close_(tokenizer.id_of("</think>")), limit_(limit), inside_(inside) {
   CHECK(limit >= 0);
-  if (!open_ || !close_) {
+  stop_sentence_ = tokenizer.encode(kThinkingStopSentence);
+  if (!open_ || !close_ || std::ranges::count(stop_sentence_, *close_) == 0) {  // a model that does not think
+    open_.reset();
+    close_.reset();
     inside_ = false;
     return;
   }
-  stop_sentence_ = tokenizer.encode(kThinkingStopSentence);
   forcing_ = inside_ && limit_ == 0;
 }
 
@@ -27,7 +31,7 @@ void ThinkingBudget::observe(int32_t token) {
       inside_ = false;
     else
       ++thinking_tokens_;
-  } else if (token == open_ && open_) {
+  } else if (token == open_) {
     inside_ = true;
   }
   // A second thinking block after the sentence gets no budget of its own: it is closed at once.

@@ -31,7 +31,6 @@ class ThinkingBudget {
   std::optional<int32_t> forced() const;
 
   int thinking_tokens() const { return thinking_tokens_; }
-  bool inside() const { return inside_; }
 
  private:
   std::optional<int32_t> open_, close_;

@@ -147,7 +147,7 @@ WeightView Checkpoint::take_experts(const std::string& mlp, const std::string& p
   if (contains(stacked + ".weight") || !contains(apart(0) + ".weight"))
     return take_matrix(stacked, experts, out, in, config);
   WeightView view;
-  view.name = mlp + ".experts." + projection;
+  view.name = stacked;  // adapters know the experts by this name, however the file holds them
   view.out = out;
   view.in = in;
   view.experts = experts;

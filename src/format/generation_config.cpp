@@ -23,13 +23,11 @@ GenerationConfig parse_generation_config(std::string_view json, std::string_view
   config.repetition_penalty = fields.maybe_number("repetition_penalty", 1e-6, 100);
   config.presence_penalty = fields.maybe_number("presence_penalty", -100, 100);
   config.frequency_penalty = fields.maybe_number("frequency_penalty", -100, 100);
-  config.max_new_tokens = fields.maybe_integer("max_new_tokens", 0, INT32_MAX);
   return config;
 }
 
 GenerationConfig load_generation_config(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "generation_config.json";
-  std::error_code error;
   if (!file_exists(path)) return {};
   return parse_generation_config(read_file(path, 1 << 20), path.string());
 }

@@ -18,7 +18,6 @@ struct GenerationConfig {
   std::optional<double> repetition_penalty;
   std::optional<double> presence_penalty;
   std::optional<double> frequency_penalty;
-  std::optional<int> max_new_tokens;
 };
 
 // Throws Error(bad_file) where a member has the wrong type or range. Unknown members are not ours and pass.

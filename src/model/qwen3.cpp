@@ -33,7 +33,8 @@ Qwen3::Qwen3(Checkpoint& checkpoint, const ModelConfig& config, Device& device)
   }
   norm_ = take_norm(checkpoint, "model.norm", hidden);
   if (config.tie_word_embeddings)
-    checkpoint.ignore("lm_head.weight");  // Hugging Face writes a copy now and then
+    for (const char* copy : {"lm_head.weight", "lm_head.scales", "lm_head.biases"})
+      checkpoint.ignore(copy);  // some converters write one
   else
     lm_head_ = take_linear(checkpoint, "lm_head", config.vocab_size, hidden);
 }
