@@ -40,7 +40,7 @@ Quantization quantization_of(const BenchFlags& flags) {
       fail(Errc::usage, "--mode affine, --group-size: expected --bits 2, 3, 4, 5, 6 or 8 with them");
     return {};
   }
-  const Quantization quantization{QuantMode::affine, flags.bits, flags.group_size > 0 ? flags.group_size : 64};
+  const Quantization quantization{QuantMode::affine, flags.bits, flags.group_size != 0 ? flags.group_size : 64};
   if (const std::string problem = quantization_problem(quantization); !problem.empty())
     fail(Errc::usage, "--bits, --group-size: {}", problem);
   return quantization;

@@ -8,6 +8,7 @@
 
 #include "base/mapped_file.h"
 #include "cli/terminal.h"
+#include "text/unicode.h"
 
 namespace inkstone {
 namespace {
@@ -70,7 +71,7 @@ Json ChatSession::prompt_messages() const {
 void ChatSession::ask(const std::string& text) {
   Json message;
   message["role"] = "user";
-  message["content"] = text;
+  message["content"] = to_valid_utf8(text);  // /save writes JSON
   messages_.push_back(std::move(message));
   const InterruptGuard guard;
   AnswerPrinter printer;

@@ -1,10 +1,8 @@
 // inkstone VERB ...: parses the command line and is the border where errors become a sentence and an exit code.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cerrno>
 #include <clocale>
 #include <cstdio>
-#include <cstring>
 #include <new>
 #include <string>
 #include <vector>
@@ -63,7 +61,7 @@ int main(int argc, char** argv) {
     const int code = inkstone::run(argc, argv);
     // A full disk shows only here: answers are written as they come, and nobody asks each time.
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
-      inkstone::fail(Errc::io, "standard output: cannot write: {}", std::strerror(errno));
+      inkstone::fail(Errc::io, "standard output: cannot write all of the answer");
     return code;
   } catch (const inkstone::Error& error) {
     std::fprintf(stderr, "inkstone: %s\n", inkstone::one_line(error.what()).c_str());

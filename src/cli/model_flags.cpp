@@ -1,6 +1,7 @@
 #include "cli/model_flags.h"
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cstdio>
 
 #include "base/embedded.h"
@@ -18,14 +19,30 @@ CLI::Option* add_optional(CLI::App& verb, const std::string& names, std::optiona
       names, [&target](const T& value) { target = value; }, text);
 }
 
+// The whole of `text` as a number; false if it is none or out of range.
+template <class T>
+bool parse_number(std::string_view text, T& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+// CLI11 would wrap a negative number and clamp a large one.
+uint64_t parse_seed(const std::string& text) {
+  uint64_t seed = 0;
+  if (!parse_number(std::string_view(text), seed))
+    fail(Errc::usage, "--seed {}: expected 0 to 18446744073709551615", text);
+  return seed;
+}
+
 // "123=-5.5,7=1"
 std::map<int32_t, float> parse_logit_bias(const std::vector<std::string>& entries) {
   std::map<int32_t, float> biases;
   for (const std::string& entry : entries) {
-    int token = 0;
+    const std::string_view text = entry;
+    const size_t equals = std::min(text.find('='), text.size() - 1);
+    int32_t token = 0;
     float bias = 0;
-    char rest = 0;
-    if (std::sscanf(entry.c_str(), "%d=%f%c", &token, &bias, &rest) != 2 || token < 0)
+    if (!parse_number(text.substr(0, equals), token) || !parse_number(text.substr(equals + 1), bias) || token < 0)
       fail(Errc::usage, "--logit-bias {}: expected TOKEN=BIAS, such as 198=-5", entry);
     biases[token] = bias;
   }
@@ -85,7 +102,9 @@ void AnswerFlags::add_to(CLI::App& verb) {
           "--logit-bias", [this](const auto& entries) { sampling.logit_bias = parse_logit_bias(entries); },
           "TOKEN=BIAS, added to a token's logit; may be repeated")
       ->delimiter(',');
-  add_optional(verb, "--seed", sampling.seed, "Seed of the random numbers (default: a new one)");
+  verb.add_option_function<std::string>(
+      "--seed", [this](const std::string& text) { sampling.seed = parse_seed(text); },
+      "Seed of the random numbers (default: a new one)");
   verb.add_option("--system", system, "System prompt");
   auto* think = verb.add_flag_callback(
       "--think", [this] { thinking = true; }, "Let the model think first");

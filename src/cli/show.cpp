@@ -32,9 +32,9 @@ Json describe(const Checkpoint& checkpoint, const ModelConfig& config, int conte
   json["bytes"] = static_cast<int64_t>(checkpoint.bytes());
   json["bits_per_weight"] = 8.0 * static_cast<double>(checkpoint.bytes()) / parameters;
   json["quantization"] = quantization_text(config.quantization.value_or(Quantization{}));
-  Json overrides = Json::Object();
+  Json::Object overrides;
   for (const auto& [module, quantization] : config.quantization_overrides)
-    overrides[module] = quantization_text(quantization);
+    overrides.emplace_back(module, quantization_text(quantization));
   json["quantization_overrides"] = std::move(overrides);
   json["num_hidden_layers"] = config.num_hidden_layers;
   json["hidden_size"] = config.hidden_size;
@@ -89,9 +89,9 @@ void run_show(const ShowFlags& flags) {
          flags.ctx_size, maximum);
   Json json = describe(checkpoint, config, flags.ctx_size > 0 ? flags.ctx_size : maximum);
   if (flags.tensors && flags.json) {
-    Json tensors = Json::Object();
+    Json::Object tensors;
     for (const auto& [name, tensor] : checkpoint.tensors())
-      tensors[name] = fmt::format("{} {}", dtype_name(tensor.dtype), tensor.shape.to_string());
+      tensors.emplace_back(name, fmt::format("{} {}", dtype_name(tensor.dtype), tensor.shape.to_string()));
     json["tensors"] = std::move(tensors);
   }
   if (flags.json) {

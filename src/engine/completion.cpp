@@ -40,6 +40,10 @@ Completion generate(LanguageModel& model, Generator& generator, std::vector<int3
   request.prompt = std::move(prompt);
   request.sampling = options.sampling.over(default_sampling(model.generation_config(), thinking));
   request.sampling.validate();
+  for (const auto& [token, bias] : request.sampling.logit_bias)
+    if (token >= model.config().vocab_size)
+      fail(Errc::usage, "logit_bias: found token {}, expected one below the model's vocab_size {}", token,
+           model.config().vocab_size);
   request.max_tokens = options.max_tokens;
   request.stop_tokens = model.stop_tokens();
   ThinkingBudget budget(model.tokenizer(), options.thinking_budget.value_or(ThinkingBudget::kUnlimited),

@@ -12,6 +12,12 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 int blocks_for(int tokens) { return (tokens + kKvBlockTokens - 1) / kKvBlockTokens; }
 
+void check_token(int32_t token, const ModelConfig& config) {
+  if (token < 0 || token >= config.vocab_size)
+    fail(Errc::bad_file, "the tokenizer gave token {}: expected one below the model's vocab_size {}", token,
+         config.vocab_size);
+}
+
 }  // namespace
 
 const char* finish_reason_name(FinishReason reason) {
@@ -50,14 +56,11 @@ Tensor Generator::run(std::span<const int32_t> tokens, bool all_logits) {
 GenerationResult Generator::generate(const GenerationRequest& request, const GenerationCallbacks& callbacks) {
   const std::span<const int32_t> prompt = request.prompt;
   const int prompt_size = static_cast<int>(prompt.size());
-  CHECK(prompt_size > 0);
+  if (prompt_size == 0) fail(Errc::bad_file, "the prompt has no tokens: expected the tokenizer to know some of it");
   if (prompt_size >= context_size_)
     fail(Errc::context_length, "the prompt has {} tokens: expected fewer than the context of {}", prompt_size,
          context_size_);
-  for (const int32_t token : prompt)
-    if (token < 0 || token >= model_.config().vocab_size)
-      fail(Errc::bad_file, "the tokenizer gave token {}: expected one below the model's vocab_size {}", token,
-           model_.config().vocab_size);
+  for (const int32_t token : prompt) check_token(token, model_.config());
   const auto cancelled = [&] { return callbacks.cancelled && callbacks.cancelled(); };
 
   GenerationResult result;
@@ -96,6 +99,7 @@ GenerationResult Generator::generate(const GenerationRequest& request, const Gen
     Sampled sampled;
     if (const auto forced = request.thinking ? request.thinking->forced() : std::nullopt) {
       sampled.token = *forced;
+      check_token(*forced, model_.config());
     } else {
       sampled = sampler.next(logits_, history);
       if (std::ranges::count(request.stop_tokens, sampled.token) > 0) {

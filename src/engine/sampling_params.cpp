@@ -23,8 +23,8 @@ void SamplingParams::validate() const {
   expect(top_k >= 0, "top_k", top_k, "0 (off) or more");
   expect(xtc_probability >= 0 && xtc_probability <= 1, "xtc_probability", xtc_probability, "0 to 1");
   expect(xtc_threshold >= 0 && xtc_threshold <= 0.5, "xtc_threshold", xtc_threshold, "0 to 0.5");
-  expect(repetition_penalty > 0 && repetition_penalty <= 100, "repetition_penalty", repetition_penalty,
-         "above 0, at most 100");
+  expect(repetition_penalty >= 1e-6 && repetition_penalty <= 100, "repetition_penalty", repetition_penalty,
+         "0.000001 to 100");
   expect(std::abs(presence_penalty) <= 100, "presence_penalty", presence_penalty, "-100 to 100");
   expect(std::abs(frequency_penalty) <= 100, "frequency_penalty", frequency_penalty, "-100 to 100");
   expect(logprobs >= 0 && logprobs <= 100, "logprobs", logprobs, "0 to 100");

@@ -26,6 +26,8 @@ Rope make_rope(const ModelConfig& config) {
   if (!config.rope_scaling) return rope;
 
   const YarnScaling& yarn = *config.rope_scaling;
+  if (config.rope_theta <= 1)
+    fail(Errc::bad_file, "rope_theta: found {}, expected more than 1 with yarn", config.rope_theta);
   const int context = yarn.original_max_position_embeddings;
   const double low = std::max(std::floor(correction_dim(yarn.beta_fast, dims, config.rope_theta, context)), 0.0);
   double high = std::min(std::ceil(correction_dim(yarn.beta_slow, dims, config.rope_theta, context)), dims - 1.0);

@@ -12,10 +12,8 @@
 namespace inkstone {
 namespace {
 
-std::string file_text(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-}
+// A template with its configuration has kilobytes.
+std::string file_text(const std::filesystem::path& path) { return read_file(path, size_t{16} << 20); }
 
 // The special tokens that transformers hands to a template: each a string, or {"content": string, ...}.
 Json special_tokens(const Json& config) {
