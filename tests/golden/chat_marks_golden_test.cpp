@@ -2,11 +2,11 @@
 // somebody typed never count as the template's; those that the template writes do.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
+#include "tests/golden/fixture_folder.h"
 #include "text/chat_template.h"
 
 namespace inkstone {
@@ -14,13 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path templates_folder() {
-  const char* given = std::getenv("INKSTONE_FIXTURES");
-  if (given && *given) return fs::path(given) / "chat/templates";
-  const fs::path source = INKSTONE_SOURCE_DIR;
-  const bool deeper = !fs::exists(source / "../shared/fixtures") && fs::exists(source / "../../shared/fixtures");
-  return source / (deeper ? "../../shared/fixtures" : "../shared/fixtures") / "chat/templates";
-}
+fs::path templates_folder() { return fixture_root() / "chat" / "templates"; }
 
 // Typed by people and tools: the marker, a word that names the place, the marker.
 std::string typed(const std::string& place) {

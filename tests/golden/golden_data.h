@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -103,6 +104,12 @@ inline void expect_greedy(Model& model, const std::vector<int32_t>& prompt, cons
   }
 }
 
+// Suites that have at least one test.
+inline std::set<std::string>& golden_suites() {
+  static std::set<std::string> suites;
+  return suites;
+}
+
 // Registers one test, run by `body`.
 inline void register_golden(const std::string& suite, const std::string& name, std::function<void()> body) {
   class Case : public testing::Test {
@@ -113,11 +120,18 @@ inline void register_golden(const std::string& suite, const std::string& name, s
    private:
     std::function<void()> body_;
   };
+  golden_suites().insert(suite);
   std::string clean = name;
   for (char& c : clean)
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
   testing::RegisterTest(suite.c_str(), clean.c_str(), nullptr, nullptr, __FILE__, __LINE__,
                         [body = std::move(body)]() -> testing::Test* { return new Case(body); });
+}
+
+// A suite that found no fixture of its kind says so as a skipped test, instead of vanishing.
+inline void skip_if_none(const std::string& suite, const std::string& kind) {
+  if (golden_suites().count(suite) == 0)
+    register_golden(suite, "none", [kind] { GTEST_SKIP() << "no " << kind << " in " << fixture_root(); });
 }
 
 }  // namespace inkstone

@@ -33,11 +33,15 @@ void check_case(const std::filesystem::path& folder, const Json& entry, const st
 
 const bool registered = [] {
   const auto folder = fixture_root() / "prompt_cache";
-  if (!std::filesystem::exists(folder / "golden.json")) return false;
+  if (!std::filesystem::exists(folder / "golden.json")) {
+    skip_if_none("PromptCache", "prompt_cache");
+    return false;
+  }
   const Json golden = read_json(folder / "golden.json");
   const std::string base = golden.find("base_model")->as_string();
   for (const Json& entry : golden.find("cases")->as_array())
     register_golden("PromptCache", entry.find("file")->as_string(), [=] { check_case(folder, entry, base); });
+  skip_if_none("PromptCache", "prompt_cache");
   return true;
 }();
 
