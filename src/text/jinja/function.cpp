@@ -75,6 +75,7 @@ std::vector<Dict::Item> dict_items(const char* name, const Arguments& arguments)
     }
   }
   for (const auto& [key, value] : arguments.named) items.emplace_back(text_value(key), value);
+  charge(items.size() * 256);  // each is copied and looked up
   return items;
 }
 
