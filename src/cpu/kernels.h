@@ -151,6 +151,7 @@ struct TileGateArgs {
 struct TileStreamArgs {
   const Matrix* w;
   int64_t begin, end;
+  int64_t next;  // the row that this thread will most likely begin with next: fetched ahead
   const uint16_t* x;  // one sliver of all steps
   int tokens;
   float* y;

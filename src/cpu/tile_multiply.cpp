@@ -134,6 +134,7 @@ void TileMultiplier::run_stream(const Job& job, const Task& task) const {
   context_.tiles()->stream({.w = job.w,
                             .begin = task.begin,
                             .end = task.end,
+                            .next = task.end + (task.end - task.begin) * (context_.pool.size() - 1),
                             .x = job.x,
                             .tokens = job.rows,
                             .y = job.y,

@@ -187,17 +187,31 @@ void tile_gate(const TileGateArgs& a) {
   }
 }
 
-// Lines of the rows of a tile, some positions ahead, on into the next 16 rows. Row r of the tile starts at
-// codes + r * row_bytes.
-void fetch_ahead(const Matrix& w, const unsigned char* row, int64_t at, int64_t bytes) {
-  constexpr int64_t kStreamAhead = 512;
-  int64_t ahead = at + kStreamAhead;
-  while (ahead >= w.row_bytes) {
-    ahead -= w.row_bytes;
-    row += kTileEdge * w.row_bytes;
+// The next 16 rows of a matrix, fetched into L2 in the order of memory while these are computed: memory then sees one
+// stream, whatever the order in which tiles want it.
+struct NextBlock {
+  struct Part {  // codes, scales, biases
+    const unsigned char* line;
+    const unsigned char* goal;
+    int64_t bytes;  // a step
+  } parts[3];
+
+  NextBlock(const Matrix& w, int64_t row, int64_t steps) {
+    const int64_t scales = w.groups * scale_bytes(w.scale_format);
+    part(0, w.weight, row, w.row_bytes, steps);
+    part(1, w.scales, row, scales, steps);
+    part(2, w.biases, row, w.biases == nullptr ? 0 : scales, steps);
   }
-  for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(row + ahead + i), _MM_HINT_T0);
-}
+  void part(int i, const unsigned char* from, int64_t row, int64_t row_bytes, int64_t steps) {
+    const unsigned char* start = from + row * row_bytes;
+    parts[i] = {start, start, kTileEdge * row_bytes / steps};
+  }
+  void fetch() {
+    for (Part& p : parts)
+      for (p.goal += p.bytes; p.line < p.goal; p.line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(p.line), _MM_HINT_T1);
+  }
+};
 
 // kTokens token tiles. The sums are split over 4 / kTokens chains of steps, since a product's result is there only
 // after more than three others.
@@ -205,13 +219,13 @@ template <int kTokens, class Format>
 void stream_tile(const TileStreamArgs& a, int64_t first, uint16_t* buffers, float* sums) {
   const Matrix& w = *a.w;
   const int64_t units = (w.in + kPositionBlock - 1) / kPositionBlock;
-  const int64_t unit_bytes = w.in > kPositionBlock ? kPositionBlock * w.row_bytes / w.in : w.row_bytes;
+  NextBlock ahead(w, first + kTileEdge < a.end ? first + kTileEdge : a.next, units * kTileEdge);
   const int rows = static_cast<int>(a.end - first < kTileEdge ? a.end - first : kTileEdge);
   const uint16_t* x = a.x;
   const auto unpack = [&](int64_t unit, int r) __attribute__((always_inline)) {
     if (r >= rows) return;  // the buffer holds zeros there
     const TileRow row(w, first + r);
-    fetch_ahead(w, row.codes, unit * unit_bytes, unit_bytes);
+    ahead.fetch();
     Format::positions(row, unit * kPositionBlock, buffers + (unit & 1) * kRowSteps * kTileElements + r * kStep);
   };
   _tile_zero(0);
