@@ -120,10 +120,10 @@ void stream(benchmark::State& state, const TileKernels& tiles) {
   const Weights weights(static_cast<int>(state.range(0)));
   const int tokens = static_cast<int>(state.range(1));
   const Buffer x = Buffer::host(static_cast<size_t>(kColumns / kStep * kSliverStep * 2));
-  std::vector<float> y(static_cast<size_t>(tokens * kRows));
+  std::vector<float> y(static_cast<size_t>(tokens * kRows)), scratch(32 * (kColumns / 64 + 16));
   for (auto _ : state)
     tiles.stream({.w = &weights.w, .begin = 0, .end = kRows, .next = 0, .x = elements(x), .tokens = tokens, .y = y.data(),
-                  .y_stride = kRows, .add = false});
+                  .y_stride = kRows, .add = false, .scratch = scratch.data()});
   count(state, static_cast<double>(kRows * kColumns));
 }
 
@@ -140,7 +140,7 @@ int main(int argc, char** argv) {
   for (const int bits : {4, 6, 8, 16})
     RegisterBenchmark("dequantize/bits/chunk", [&](benchmark::State& s) { dequantize(s, tiles); })
         ->Args({bits, 256})
-        ->Args({bits, 512});
+        ->Args({bits, 1024});
   for (const int chunk : {256, 512, 1024})
     RegisterBenchmark("multiply/chunk/tokens", [&](benchmark::State& s) { multiply(s, tiles); })
         ->Args({chunk, 64})
