@@ -108,10 +108,10 @@ std::string cpu_features() {
 }
 
 bool request_amx() {
-#if defined(__x86_64__)
+#if defined(__linux__) && defined(__x86_64__)
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  static const bool granted = ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-  return granted;
+  static const bool allowed = ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return allowed;
 #else
   return false;
 #endif

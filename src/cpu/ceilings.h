@@ -6,7 +6,11 @@
 
 namespace inkstone {
 
-// With all threads of the context. A second or so; its memory is returned before it ends.
-Ceilings measure_ceilings(Context& context, Precision precision);
+// With all threads of the context, from memory that the caches cannot hold: the best of several ways to read it. The
+// memory is returned.
+double measure_read_gbps(Context& context);
+
+// Every unit that the machine has; of the vectors' float32 that of the context's instruction set.
+std::vector<UnitPeak> measure_units(Context& context, Precision precision);
 
 }  // namespace inkstone
