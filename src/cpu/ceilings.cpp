@@ -73,15 +73,15 @@ int64_t read_bytes() {
 }
 
 // The best of several runs, each long enough that waking the threads costs nothing.
-double measure_unit(Context& context, const Peak& peak) {
+double measure_unit(ThreadPool& pool, const Peak& peak) {
   constexpr int kRuns = 8;
   constexpr double kLeastSeconds = 0.005;
   int64_t rounds = 1 << 10;
-  const auto run = [&] { return seconds_of([&] { context.pool.run([&](int) { peak.run(rounds); }); }); };
+  const auto run = [&] { return seconds_of([&] { pool.run([&](int) { peak.run(rounds); }); }); };
   while (run() < kLeastSeconds) rounds *= 2;
   double best = run();
   for (int i = 1; i < kRuns; ++i) best = std::min(best, run());
-  return peak.operations * static_cast<double>(rounds) * context.pool.size() / best * 1e-12;
+  return peak.operations * static_cast<double>(rounds) * pool.size() / best * 1e-12;
 }
 
 bool has_feature(std::string_view feature) {
@@ -132,9 +132,9 @@ double measure_read_gbps(Context& context) {
   return best * 1e-9;
 }
 
-std::vector<UnitPeak> measure_units(Context& context, Precision precision) {
+std::vector<UnitPeak> measure_units(ThreadPool& pool, const Kernels& kernels, Precision precision) {
   std::vector<UnitPeak> units;
-  const int chosen = order_of(context.kernels.name);
+  const int chosen = order_of(kernels.name);
   for (int i = 0; i < kPeaks.count; ++i) {
     const Peak& peak = kPeaks.peaks[i];
     const int order = order_of(peak.isa);
@@ -144,11 +144,16 @@ std::vector<UnitPeak> measure_units(Context& context, Precision precision) {
     // Precision::fast allows floats of 16 bits, and integers of 16 bits for few rows; 8 bits it does not.
     const bool fast = of_chosen && precision == Precision::fast;
     const bool floats = (of_chosen && name == "f32") || (fast && name.ends_with("_bf16"));
-    const UnitPeak unit{peak.name, measure_unit(context, peak), floats, floats || (fast && name.ends_with("_int16"))};
+    const UnitPeak unit{peak.name, measure_unit(pool, peak), floats, floats || (fast && name.ends_with("_int16"))};
     std::erase_if(units, [&](const UnitPeak& narrower) { return narrower.name == unit.name; });
     units.push_back(unit);
   }
   return units;
+}
+
+Ceilings measure_ceilings(Context& context, Precision precision) {
+  return {context.kernels.name, context.pool.size(), measure_read_gbps(context),
+          measure_units(context.pool, context.kernels, precision)};
 }
 
 }  // namespace inkstone

@@ -13,9 +13,9 @@ namespace {
 TEST(Ceilings, UnitsOfEveryInstructionSet) {
   for (const Kernels* kernels : supported_kernels()) {
     SCOPED_TRACE(kernels->name);
-    Context context(*kernels, 2);
+    ThreadPool pool(2);
     std::set<std::string> names;
-    for (const UnitPeak& unit : measure_units(context, Precision::fast)) {
+    for (const UnitPeak& unit : measure_units(pool, *kernels, Precision::fast)) {
       SCOPED_TRACE(unit.name);
       EXPECT_TRUE(names.insert(unit.name).second);
       EXPECT_GT(unit.tera, 1e-5);
@@ -28,16 +28,16 @@ TEST(Ceilings, UnitsOfEveryInstructionSet) {
 }
 
 TEST(Ceilings, Float32UsesFloat32Only) {
-  Context context(*supported_kernels().back(), 1);
-  for (const UnitPeak& unit : measure_units(context, Precision::f32)) {
+  ThreadPool pool(1);
+  for (const UnitPeak& unit : measure_units(pool, *supported_kernels().back(), Precision::f32)) {
     EXPECT_EQ(unit.for_prompts, unit.name == "f32") << unit.name;
     EXPECT_EQ(unit.for_decoding, unit.name == "f32") << unit.name;
   }
 }
 
 TEST(Ceilings, ScalarKernelsAreNotHeldAgainstWiderVectors) {
-  Context context(kScalarKernels, 1);
-  for (const UnitPeak& unit : measure_units(context, Precision::fast))
+  ThreadPool pool(1);
+  for (const UnitPeak& unit : measure_units(pool, kScalarKernels, Precision::fast))
     EXPECT_EQ(unit.for_decoding, unit.name == "f32") << unit.name;
 }
 
