@@ -3,7 +3,7 @@
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(isa_flags_scalar "")
   set(isa_flags_avx2 -mavx2 -mfma -mf16c)
-  set(isa_flags_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c)
+  set(isa_flags_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c)
   # GCC 12's own AVX-512 header starts from variables that it leaves undefined on purpose.
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     list(APPEND isa_flags_avx512 -Wno-uninitialized -Wno-maybe-uninitialized)

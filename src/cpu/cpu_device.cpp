@@ -21,7 +21,7 @@ class CpuDevice final : public Device {
  public:
   CpuDevice(const Kernels& kernels, int threads, Precision precision)
       : context_(kernels, threads),
-        multiplier_(context_),
+        multiplier_(context_, precision),
         attention_(context_),
         moe_(context_, multiplier_),
         precision_(precision) {}

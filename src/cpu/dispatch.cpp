@@ -15,7 +15,7 @@ namespace {
 #if defined(__x86_64__)
 struct Features {
   bool avx2 = false;    // with FMA and F16C
-  bool avx512 = false;  // F, BW, DQ, VL
+  bool avx512 = false;  // F, BW, DQ, VL, VNNI
 };
 
 // Register state that the system saves at a context switch; without it the instructions fault.
@@ -29,7 +29,7 @@ Features detect() {
   constexpr uint64_t kYmmState = 0x6, kZmmState = 0xe6;
   constexpr uint32_t kFma = 1u << 12, kOsxsave = 1u << 27, kAvx = 1u << 28, kF16c = 1u << 29;
   constexpr uint32_t kAvx2 = 1u << 5, kAvx512f = 1u << 16, kAvx512dq = 1u << 17, kAvx512bw = 1u << 30,
-                     kAvx512vl = 1u << 31;
+                     kAvx512vl = 1u << 31, kAvx512vnni = 1u << 11;
   Features features;
   uint32_t a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid(1, &a, &b, &c, &d) == 0) return features;
@@ -39,7 +39,8 @@ Features detect() {
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return features;
   features.avx2 = (state & kYmmState) == kYmmState && (b & kAvx2) != 0;
   constexpr uint32_t kAvx512 = kAvx512f | kAvx512dq | kAvx512bw | kAvx512vl;
-  features.avx512 = features.avx2 && (state & kZmmState) == kZmmState && (b & kAvx512) == kAvx512;
+  features.avx512 =
+      features.avx2 && (state & kZmmState) == kZmmState && (b & kAvx512) == kAvx512 && (c & kAvx512vnni) != 0;
   return features;
 }
 #endif

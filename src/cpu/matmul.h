@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cpu/context.h"
+#include "device/device.h"
 #include "device/linear.h"
 
 namespace inkstone {
@@ -40,7 +41,8 @@ Matrix matrix_of(const WeightView& weight, int64_t expert);
 
 class Multiplier {
  public:
-  explicit Multiplier(Context& context) : context_(context) {}
+  // Precision::fast multiplies few rows as 16-bit integers where the weight is of integers.
+  Multiplier(Context& context, Precision precision) : context_(context), precision_(precision) {}
 
   // All products, at once: they must not write what another reads.
   void multiply(std::span<const Product> products);
@@ -61,6 +63,9 @@ class Multiplier {
     int64_t begin, end;  // rows of the weight
   };
 
+  bool integers(const Matrix& w) const;
+  // Few enough to stream the weights past them.
+  bool few(const Product& p) const { return p.rows <= (integers(p.w) ? kGemv16Rows : kGemvRows); }
   void prepare_inputs(std::span<const Product> products);
   void prepare_unit(const Product& product, const Input& input, int64_t unit, float* out) const;
   void plan_tasks(std::span<const Product> products);
@@ -69,6 +74,7 @@ class Multiplier {
   void apply_magnitudes(std::span<const LinearProduct> products, bool add, float* increments);
 
   Context& context_;
+  Precision precision_;
   std::vector<Input> inputs_;
   std::vector<size_t> input_of_;  // by product
   std::vector<Task> tasks_;
