@@ -108,10 +108,10 @@ void Multiplier::prepare_inputs(std::span<const Product> products) {
     input_of_.push_back(found);
     if (found < inputs_.size()) continue;
     const int64_t padded = round_up(p.w.in, kPositionBlock);
-    const bool streams = few(p);
-    const int64_t count = streams ? p.rows : (p.rows + kernels.panel - 1) / kernels.panel;
-    const int64_t stride = streams ? prepared_floats(p.w.in) : padded * kernels.panel;
-    const int64_t input_units = streams ? count : count * (padded / kPositionBlock);
+    const bool in_rows = direct(p);
+    const int64_t count = in_rows ? p.rows : (p.rows + kernels.panel - 1) / kernels.panel;
+    const int64_t stride = in_rows ? prepared_floats(p.w.in) : padded * kernels.panel;
+    const int64_t input_units = in_rows ? count : count * (padded / kPositionBlock);
     inputs_.push_back({i, floats, stride, units, input_units});
     floats += count * stride;
     units += input_units;
@@ -136,7 +136,7 @@ void Multiplier::prepare_inputs(std::span<const Product> products) {
 void Multiplier::prepare_unit(const Product& p, const Input& input, int64_t unit, float* out) const {
   const Kernels& kernels = context_.kernels;
   const auto row = [&](int r) { return p.x + (p.x_rows != nullptr ? p.x_rows[r] : r) * p.x_stride; };
-  if (few(p)) {
+  if (direct(p)) {
     (integers(p.w) ? kernels.prepare16 : kernels.prepare)(p.w, row(static_cast<int>(unit)), out + unit * input.stride);
     return;
   }
@@ -161,7 +161,7 @@ void Multiplier::plan_tasks(std::span<const Product> products) {
   const int64_t task_bytes = std::clamp(bytes / (context_.pool.size() * 8), kMinTaskBytes, kMaxTaskBytes);
   for (size_t i = 0; i < products.size(); ++i) {
     const Matrix& w = products[i].w;
-    const int64_t step = few(products[i])
+    const int64_t step = direct(products[i])
                              ? round_up(std::max<int64_t>(1, task_bytes / std::max<int64_t>(1, w.row_bytes)), 4)
                              : context_.kernels.tile_rows * kPanelTiles;
     for (int64_t begin = 0; begin < w.out; begin += step) tasks_.push_back({i, begin, std::min(w.out, begin + step)});
@@ -176,7 +176,7 @@ void Multiplier::multiply(std::span<const Product> products) {
   int64_t per_thread = 0;
   for (const Product& p : products) {
     const int64_t panel_rows = kernels.tile_rows * kPanelTiles;
-    const int64_t columns = few(p) ? 0 : round_up(p.rows, kernels.panel);
+    const int64_t columns = direct(p) ? 0 : round_up(p.rows, kernels.panel);
     per_thread = std::max(per_thread, panel_rows * (kPositionBlock + columns) + scale_floats(p.w));
   }
   per_thread = round_up(per_thread, 1024);
@@ -185,17 +185,17 @@ void Multiplier::multiply(std::span<const Product> products) {
     const Task& task = tasks_[static_cast<size_t>(i)];
     const Product& product = products[task.product];
     const Input& input = inputs_[input_of_[task.product]];
-    if (few(product)) {
-      run_few(product, input, task, scratch + rank * per_thread);
+    if (direct(product)) {
+      run_direct(product, input, task, scratch + rank * per_thread);
     } else {
       run_many(product, input, task, scratch + rank * per_thread);
     }
   });
 }
 
-void Multiplier::run_few(const Product& p, const Input& input, const Task& task, float* scratch) const {
+void Multiplier::run_direct(const Product& p, const Input& input, const Task& task, float* scratch) const {
   const float* x = context_.floats_of(Scratch::inputs) + input.offset;
-  const auto gemv = integers(p.w) ? context_.kernels.gemv16 : context_.kernels.gemv;
+  const auto gemv = integers(p.w) ? context_.kernels.multiply16 : context_.kernels.gemv;
   gemv({.w = &p.w,
         .x = x,
         .x_stride = input.stride,

@@ -41,7 +41,7 @@ Matrix matrix_of(const WeightView& weight, int64_t expert);
 
 class Multiplier {
  public:
-  // Precision::fast multiplies few rows as 16-bit integers where the weight is of integers.
+  // Precision::fast multiplies as 16-bit integers where the weight is of integers.
   Multiplier(Context& context, Precision precision) : context_(context), precision_(precision) {}
 
   // All products, at once: they must not write what another reads.
@@ -64,12 +64,12 @@ class Multiplier {
   };
 
   bool integers(const Matrix& w) const;
-  // Few enough to stream the weights past them.
-  bool few(const Product& p) const { return p.rows <= (integers(p.w) ? kGemv16Rows : kGemvRows); }
+  // The kernel reads the weights as they are; else panels are dequantised first.
+  bool direct(const Product& p) const { return integers(p.w) || p.rows <= kGemvRows; }
   void prepare_inputs(std::span<const Product> products);
   void prepare_unit(const Product& product, const Input& input, int64_t unit, float* out) const;
   void plan_tasks(std::span<const Product> products);
-  void run_few(const Product& product, const Input& input, const Task& task, float* scratch) const;
+  void run_direct(const Product& product, const Input& input, const Task& task, float* scratch) const;
   void run_many(const Product& product, const Input& input, const Task& task, float* scratch) const;
   void apply_magnitudes(std::span<const LinearProduct> products, bool add, float* increments);
 

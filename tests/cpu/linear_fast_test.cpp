@@ -1,4 +1,4 @@
-// Few rows with Precision::fast: activations as 16-bit integers with a scale for each group of the weight.
+// Products with Precision::fast: activations as 16-bit integers with a scale for each group of the weight.
 //
 // The bound: q = x * 32767 / max of its group, rounded, is off by half a unit and by the rounding of the quotient
 // (2^-23 of 32767: 0.004 units), so that y is off by at most 0.51 / 32767 of sum |w| max|x|. float32 adds as much as it
@@ -71,12 +71,12 @@ TEST_P(FastLinearFormats, MatchesDenseProduct) {
   const auto device = open_test_device(isa, 2, Precision::fast);
   const int group = std::max(1, spec.group);
   for (const int64_t groups :
-       spec.group == 0 ? std::vector<int64_t>{1, 7, 67, 300} : std::vector<int64_t>{1, 3, 8, 21}) {
+       spec.group == 0 ? std::vector<int64_t>{1, 7, 67, 300} : std::vector<int64_t>{1, 3, 8, 21, 43}) {
     const int64_t in = groups * group;
     for (const int64_t out : {1, 37}) {
       TestWeight weight(rng, spec, out, in);
       const Linear linear = device->pack(weight.view);
-      for (const int rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17}) {
+      for (const int rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 40}) {
         std::vector<float> x = random_floats(rng, rows * in);
         std::vector<float> y = product(*device, linear, x, rows);
         EXPECT_LE(error_of_bound(y, x, rows, weight), 1) << rows << " rows, " << out << " x " << in;

@@ -16,7 +16,7 @@ float sqrt_f32(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 #include "cpu/isa/rows.inl"
 #include "cpu/isa/codes.inl"
 #include "cpu/isa/gemv.inl"
-#include "cpu/isa/gemv16.inl"
+#include "cpu/isa/multiply16.inl"
 #include "cpu/isa/gemm.inl"
 #include "cpu/isa/attend.inl"
 // clang-format on
@@ -39,7 +39,7 @@ extern const Kernels kAvx512Kernels = {
     .prepare = prepare,
     .gemv = gemv,
     .prepare16 = prepare16,
-    .gemv16 = gemv16,
+    .multiply16 = multiply16,
     .dequantize = dequantize,
     .pack = pack,
     .gemm = gemm,

@@ -187,7 +187,7 @@ void prepare16(const Matrix& w, const float* x, float* prepared) {
   }
 }
 
-void gemv16(const GemvArgs& a) {
+void multiply16(const GemvArgs& a) {
   const Matrix& w = *a.w;
   for (int64_t o = a.begin; o < a.end; ++o) {
     for (int r = 0; r < a.rows; ++r) {
@@ -290,7 +290,7 @@ extern const Kernels kScalarKernels = {
     .prepare = prepare,
     .gemv = gemv,
     .prepare16 = prepare16,
-    .gemv16 = gemv16,
+    .multiply16 = multiply16,
     .dequantize = dequantize,
     .pack = pack,
     .gemm = gemm,

@@ -1,4 +1,4 @@
-// y[r, o] = sum_i w[o, i] x[r, i] in integers, for 1 to 16 rows x.
+// y[r, o] = sum_i w[o, i] x[r, i] in integers, for any number of rows x.
 //
 // x is quantised to 16 bits with a scale for each group of the weight: x = scale_x q. Codes become 16-bit lanes, pairs
 // of products add up in 32 bits, and a block of codes is converted once:
@@ -82,60 +82,86 @@ void prepare16(const Matrix& w, const float* x, float* prepared) {
   for (int64_t g = w.groups; g < padded_groups(w); ++g) scales[g] = sums[g] = 0;
 }
 
-// Of weight row o: its scales times those of each row of x, by group, into `scales` (padded_groups() floats a row), and
+// One weight row, some rows of x, the columns [begin, end).
+struct Part16 {
+  int64_t o;
+  int row;  // the first of x
+  int64_t begin, end;
+  int64_t ahead;  // bytes from the codes to those that are prefetched meanwhile
+  bool add;       // y +=
+};
+
+// Scales of the weight row times those of each row of x, by group, into `scales` (padded_groups() floats a row), and
 // the part of y that the biases make.
 template <int kR, class Load>
-void combine(const GemvArgs& a, int first_row, int64_t o, int bytes, float factor, float* scales, F32* totals,
-             Load load) {
+void combine(const GemvArgs& a, const Part16& part, int bytes, float* scales, F32* totals, Load load) {
   const Matrix& w = *a.w;
-  const int64_t stride = padded_groups(w);
-  const float* x = a.x + first_row * a.x_stride;
-  for (int64_t i = 0; i < w.groups; i += kLanes) {
+  const int64_t stride = padded_groups(w), first_group = part.begin / w.group, end = part.end / w.group;
+  const F32 factor = F32::all(w.format == WeightFormat::e2m1 ? 0.5f : 1.0f);
+  const float* x = a.x + part.row * a.x_stride;
+  const float* x_scales = x + scales_at(w);
+  const float* x_sums = x + sums_at(w);
+  const int64_t at = part.o * w.groups;
+  int64_t to = 0;
+  for (int64_t g = first_group; g < end; g += kLanes, to += kLanes) {
     // The next row's lie behind: only the matrix' last need a partial load, which is slow.
-    const int64_t at = o * w.groups + i, left = w.groups - i, readable = w.out * w.groups - at;
-    F32 s = load(w.scales + at * bytes, readable) * F32::all(factor);
-    if (left < kLanes) s = first(s, F32::zero(), left);
-    F32 b = F32::zero();
-    if (w.biases != nullptr) {
-      b = load(w.biases + at * bytes, readable);
-      if (left < kLanes) b = first(b, F32::zero(), left);
+    const int64_t left = end - g, readable = w.out * w.groups - at - g;
+    F32 s = load(w.scales + (at + g) * bytes, readable) * factor;
+    F32 b = w.biases != nullptr ? load(w.biases + (at + g) * bytes, readable) : F32::zero();
+    if (left < kLanes) {
+      s = first(s, F32::zero(), left);
+      b = first(b, F32::zero(), left);
     }
 #pragma GCC unroll 8
     for (int r = 0; r < kR; ++r) {
-      (s * F32::load(x + r * a.x_stride + scales_at(w) + i)).store(scales + r * stride + i);
-      totals[r] = fma(b, F32::load(x + r * a.x_stride + sums_at(w) + i), totals[r]);
+      (s * F32::load(x_scales + r * a.x_stride + g)).store(scales + r * stride + to);
+      totals[r] = fma(b, F32::load(x_sums + r * a.x_stride + g), totals[r]);
     }
   }
-  for (int r = 0; r < kR; ++r) F32::zero().store(scales + (r + 1) * stride - kLanes);
-  _mm_prefetch(reinterpret_cast<const char*>(w.scales + o * w.groups * bytes + 1024), _MM_HINT_T0);
-  if (w.biases != nullptr)
-    _mm_prefetch(reinterpret_cast<const char*>(w.biases + o * w.groups * bytes + 1024), _MM_HINT_T0);
+  for (int r = 0; r < kR; ++r) F32::zero().store(scales + r * stride + to);
+  prefetch(w.scales + (at + first_group) * bytes + 1024);
+  if (w.biases != nullptr) prefetch(w.biases + (at + first_group) * bytes + 1024);
 }
 
 template <int kR>
-__attribute__((noinline)) void combine(const GemvArgs& a, int first_row, int64_t o, float* scales, F32* totals) {
-  const float factor = a.w->format == WeightFormat::e2m1 ? 0.5f : 1.0f;
+__attribute__((noinline)) void combine(const GemvArgs& a, const Part16& part, float* scales, F32* totals) {
   switch (a.w->scale_format) {
-    case ScaleFormat::f32: return combine<kR>(a, first_row, o, 4, factor, scales, totals, load_f32);
-    case ScaleFormat::f16: return combine<kR>(a, first_row, o, 2, factor, scales, totals, load_f16);
-    case ScaleFormat::bf16: return combine<kR>(a, first_row, o, 2, factor, scales, totals, load_bf16);
-    case ScaleFormat::e8m0: return combine<kR>(a, first_row, o, 1, factor, scales, totals, load_e8m0);
-    case ScaleFormat::e4m3: return combine<kR>(a, first_row, o, 1, factor, scales, totals, load_e4m3);
+    case ScaleFormat::f32: return combine<kR>(a, part, 4, scales, totals, load_f32);
+    case ScaleFormat::f16: return combine<kR>(a, part, 2, scales, totals, load_f16);
+    case ScaleFormat::bf16: return combine<kR>(a, part, 2, scales, totals, load_bf16);
+    case ScaleFormat::e8m0: return combine<kR>(a, part, 1, scales, totals, load_e8m0);
+    case ScaleFormat::e4m3: return combine<kR>(a, part, 1, scales, totals, load_e4m3);
     case ScaleFormat::none: return;
   }
 }
 
-// One weight row and kR rows of x from first_row on. kOne: a block lies within one group.
+template <int kR>
+void put16(const GemvArgs& a, const Part16& part, const F32* totals) {
+  float sums[kLanes];
+  if constexpr (kR == 1) {
+    sums[0] = reduce_add(totals[0]);
+  } else {
+    F32 all[kLanes];
+    for (int r = 0; r < kLanes; ++r) all[r] = r < kR ? totals[r] : F32::zero();
+    reduce_each(all).store(sums);
+  }
+  for (int r = 0; r < kR; ++r) {
+    float* y = a.y + (part.row + r) * a.y_stride + part.o;
+    *y = part.add ? *y + sums[r] : sums[r];
+  }
+}
+
+// kOne: a block lies within one group. Else `index` says which of its groups each lane of a sum belongs to.
 template <class Block, int kR, bool kOne>
-void integer_rows(const GemvArgs& a, int first_row, int64_t o, U32 index) {
+void integer_rows(const GemvArgs& a, const Part16& part, U32 index) {
   const Matrix& w = *a.w;
   const int shift = __builtin_ctz(static_cast<unsigned>(w.group));
   const int64_t stride = padded_groups(w);
   F32 totals[kR];
   for (int r = 0; r < kR; ++r) totals[r] = F32::zero();
-  combine<kR>(a, first_row, o, a.scratch, totals);
+  combine<kR>(a, part, a.scratch, totals);
   const int16_t* x[kR];
-  for (int r = 0; r < kR; ++r) x[r] = reinterpret_cast<const int16_t*>(a.x + (first_row + r) * a.x_stride);
+  for (int r = 0; r < kR; ++r) x[r] = reinterpret_cast<const int16_t*>(a.x + (part.row + r) * a.x_stride) + part.begin;
   const auto add = [&](const I16* codes, int64_t i) __attribute__((always_inline)) {
     const float* scales = a.scratch + (i >> shift);
 #pragma GCC unroll 8
@@ -147,38 +173,65 @@ void integer_rows(const GemvArgs& a, int first_row, int64_t o, U32 index) {
       totals[r] = fma(to_f32(dot), scale, totals[r]);
     }
   };
-  const unsigned char* from = w.weight + o * w.row_bytes;
+  const unsigned char* from = w.weight + part.o * w.row_bytes + part.begin / Block::kColumns * Block::kBytes;
+  const int64_t columns = part.end - part.begin;
   I16 codes[Block::kVectors];
   int64_t i = 0;
-  for (; i + Block::kColumns <= w.in; i += Block::kColumns, from += Block::kBytes) {
-    prefetch(from + kAhead);
+  for (; i + Block::kColumns <= columns; i += Block::kColumns, from += Block::kBytes) {
+    prefetch(from + part.ahead);
     Block::unpack(from, codes);
     add(codes, i);
   }
-  if (!kOne && i < w.in) {
-    Block::unpack_first(from, w.in - i, codes);
+  if (!kOne && i < columns) {
+    Block::unpack_first(from, columns - i, codes);
     add(codes, i);
   }
-  for (int r = 0; r < kR; ++r) put(a, o, first_row + r, reduce_add(totals[r]));
+  put16<kR>(a, part, totals);
 }
 
 template <class Block, bool kOne>
+void integer_part(const GemvArgs& a, const Part16& part, int rows, U32 index) {
+  switch (rows) {
+    case 1: return integer_rows<Block, 1, kOne>(a, part, index);
+    case 2: return integer_rows<Block, 2, kOne>(a, part, index);
+    case 3: return integer_rows<Block, 3, kOne>(a, part, index);
+    case 4: return integer_rows<Block, 4, kOne>(a, part, index);
+    case 5: return integer_rows<Block, 5, kOne>(a, part, index);
+    case 6: return integer_rows<Block, 6, kOne>(a, part, index);
+    case 7: return integer_rows<Block, 7, kOne>(a, part, index);
+    default: return integer_rows<Block, 8, kOne>(a, part, index);
+  }
+}
+
+// Up to kGemvRows rows of x: whole weight rows, one after the other, as they lie in memory. More: chunk by chunk, so
+// that kGemvRows rows of a chunk of x stay in L1 for a panel of weight rows; the panel's next chunk is prefetched
+// meanwhile.
+constexpr int64_t kChunk16 = 4 * kPositionBlock;
+constexpr int64_t kPanel16 = 32;
+
+template <class Block, bool kOne>
 void integer_range(const GemvArgs& a) {
-  int32_t lanes[kLanes];  // which of a block's groups each lane of a sum belongs to
-  for (int i = 0; i < kLanes; ++i) lanes[i] = i * static_cast<int>(Block::kColumns / kLanes) / a.w->group;
+  const Matrix& w = *a.w;
+  int32_t lanes[kLanes];
+  for (int i = 0; i < kLanes; ++i) lanes[i] = i * static_cast<int>(Block::kColumns / kLanes) / w.group;
   const U32 index = U32::load(lanes);
-  const int parts = (a.rows + kGemvRows - 1) / kGemvRows, part = (a.rows + parts - 1) / parts;
-  for (int64_t o = a.begin; o < a.end; ++o) {
-    for (int r = 0; r < a.rows; r += part) {
-      switch (a.rows - r < part ? a.rows - r : part) {
-        case 1: integer_rows<Block, 1, kOne>(a, r, o, index); break;
-        case 2: integer_rows<Block, 2, kOne>(a, r, o, index); break;
-        case 3: integer_rows<Block, 3, kOne>(a, r, o, index); break;
-        case 4: integer_rows<Block, 4, kOne>(a, r, o, index); break;
-        case 5: integer_rows<Block, 5, kOne>(a, r, o, index); break;
-        case 6: integer_rows<Block, 6, kOne>(a, r, o, index); break;
-        case 7: integer_rows<Block, 7, kOne>(a, r, o, index); break;
-        default: integer_rows<Block, 8, kOne>(a, r, o, index); break;
+  const int parts = (a.rows + kGemvRows - 1) / kGemvRows;
+  if (parts == 1) {
+    for (int64_t o = a.begin; o < a.end; ++o)
+      integer_part<Block, kOne>(a, {o, 0, 0, w.in, kAhead, a.add}, a.rows, index);
+    return;
+  }
+  for (int64_t panel = a.begin; panel < a.end; panel += kPanel16) {
+    const int64_t panel_end = panel + kPanel16 < a.end ? panel + kPanel16 : a.end;
+    for (int64_t begin = 0; begin < w.in; begin += kChunk16) {
+      const int64_t end = begin + kChunk16 < w.in ? begin + kChunk16 : w.in;
+      const int64_t chunk_bytes = kChunk16 / Block::kColumns * Block::kBytes;
+      const int64_t next = end < w.in ? chunk_bytes : kPanel16 * w.row_bytes - begin / kChunk16 * chunk_bytes;
+      for (int p = 0, row = 0; p < parts; ++p) {
+        const int rows = (a.rows - row + parts - p - 1) / (parts - p);
+        for (int64_t o = panel; o < panel_end; ++o)
+          integer_part<Block, kOne>(a, {o, row, begin, end, p == 0 ? next : 0, a.add || begin > 0}, rows, index);
+        row += rows;
       }
     }
   }
@@ -194,7 +247,7 @@ void natural_range(const GemvArgs& a) {
   a.w->group >= 2 * kUnit ? integer_range<Natural16<kBits, 2>, true>(a) : integer_range<Natural16<kBits, 1>, true>(a);
 }
 
-void gemv16(const GemvArgs& a) {
+void multiply16(const GemvArgs& a) {
   if (a.w->format == WeightFormat::e2m1) return lane_range<Lane16E2m1>(a);
   switch (a.w->bits) {
     case 2: return lane_range<Lane16<2>>(a);
