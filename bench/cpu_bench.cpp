@@ -1,6 +1,6 @@
-// CPU kernels through the device's verbs: decoding (GB/s beside a plain read of as much memory), a few rows, prompts
-// (GFLOP/s beside the FMA peak), attention. INKSTONE_ISA and INKSTONE_BENCH_THREADS choose;
-// INKSTONE_BENCH_HOT uses one matrix over and over, to see what a kernel costs apart from memory.
+// CPU kernels through the device's verbs: decoding (GB/s beside the faster plain read of as much memory), a few rows,
+// prompts (GFLOP/s beside the FMA peak), attention. INKSTONE_ISA and INKSTONE_BENCH_THREADS choose; INKSTONE_BENCH_HOT
+// uses one matrix over and over, to see what a kernel costs apart from memory.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
@@ -44,33 +44,25 @@ Tensor tensor(std::vector<float>& values, int64_t rows, int64_t columns) {
   return {reinterpret_cast<std::byte*>(values.data()), DType::f32, Shape{rows, columns}};
 }
 
-uint64_t read_all(const std::byte* data, int64_t bytes) {
-  uint64_t sum = 0;
+// Loads alone, or with a prefetch as far ahead as the kernels': which is faster depends on the machine, and the faster
+// one is the ceiling.
 #if defined(__x86_64__)
-  __m128i a = _mm_setzero_si128(), b = a, c = a, d = a;
+__attribute__((target("avx2"))) uint64_t read_all(const std::byte* data, int64_t bytes, bool prefetch) {
+  __m256i a = _mm256_setzero_si256(), b = a;
   for (int64_t i = 0; i + 64 <= bytes; i += 64) {
-    const __m128i* line = reinterpret_cast<const __m128i*>(data + i);
-    _mm_prefetch(reinterpret_cast<const char*>(data + i + 3072), _MM_HINT_T0);
-    a = _mm_xor_si128(a, _mm_load_si128(line));
-    b = _mm_xor_si128(b, _mm_load_si128(line + 1));
-    c = _mm_xor_si128(c, _mm_load_si128(line + 2));
-    d = _mm_xor_si128(d, _mm_load_si128(line + 3));
+    const __m256i_u* line = reinterpret_cast<const __m256i_u*>(data + i);
+    if (prefetch) _mm_prefetch(reinterpret_cast<const char*>(data + i + 3072), _MM_HINT_T0);
+    a = _mm256_xor_si256(a, _mm256_loadu_si256(line));
+    b = _mm256_xor_si256(b, _mm256_loadu_si256(line + 1));
   }
-  a = _mm_xor_si128(_mm_xor_si128(a, b), _mm_xor_si128(c, d));
+  a = _mm256_xor_si256(a, b);
+  uint64_t sum = 0;
   std::memcpy(&sum, &a, 8);
-#else
-  for (int64_t i = 0; i + 8 <= bytes; i += 8) {
-    uint64_t word;
-    std::memcpy(&word, data + i, 8);
-    sum ^= word;
-  }
-#endif
   return sum;
 }
 
-#if defined(__x86_64__)
-// 16 chains of AVX-512 FMAs from registers: the peak that prompts are measured against.
-__attribute__((target("avx512f"))) float fma_chains(int64_t count) {
+// Chains of FMAs from registers, more than their latency needs: the peak that prompts are measured against.
+__attribute__((target("avx512f"))) float fma_chains_512(int64_t count) {
   __m512 sums[16];
   for (__m512& sum : sums) sum = _mm512_set1_ps(1.0f);
   const __m512 a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(0.001f);
@@ -83,22 +75,49 @@ __attribute__((target("avx512f"))) float fma_chains(int64_t count) {
   return total;
 }
 
+__attribute__((target("avx2,fma"))) float fma_chains_256(int64_t count) {
+  __m256 sums[12];
+  for (__m256& sum : sums) sum = _mm256_set1_ps(1.0f);
+  const __m256 a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.001f);
+  for (int64_t i = 0; i < count; ++i) {
+#pragma GCC unroll 12
+    for (__m256& sum : sums) sum = _mm256_fmadd_ps(sum, a, b);
+  }
+  float total = 0;
+  for (const __m256& sum : sums) total += _mm256_cvtss_f32(sum);
+  return total;
+}
+
 void fma_peak(benchmark::State& state) {
-  if (!__builtin_cpu_supports("avx512f")) return state.SkipWithError("no AVX-512");
+  const bool wide = __builtin_cpu_supports("avx512f") != 0;
+  if (!wide && __builtin_cpu_supports("fma") == 0) return state.SkipWithError("no FMA");
   constexpr int64_t kCount = 1 << 20;
   ThreadPool threads(bench_threads());
-  for (auto _ : state) threads.run([](int) { benchmark::DoNotOptimize(fma_chains(kCount)); });
-  const double flops = 2e-9 * 16 * 16 * kCount * threads.size() * static_cast<double>(state.iterations());
-  state.counters["GFLOP/s"] = benchmark::Counter(flops, benchmark::Counter::kIsRate);
+  for (auto _ : state)
+    threads.run([&](int) { benchmark::DoNotOptimize(wide ? fma_chains_512(kCount) : fma_chains_256(kCount)); });
+  const double flops = 2e-9 * (wide ? 16 * 16 : 12 * 8) * kCount * threads.size();
+  state.counters["GFLOP/s"] =
+      benchmark::Counter(flops * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+}
+#else
+uint64_t read_all(const std::byte* data, int64_t bytes, bool prefetch) {
+  uint64_t sum = 0;
+  for (int64_t i = 0; i + 8 <= bytes; i += 8) {
+    uint64_t word;
+    if (prefetch) __builtin_prefetch(data + i + 3072);
+    std::memcpy(&word, data + i, 8);
+    sum ^= word;
+  }
+  return sum;
 }
 #endif
 
-void read_bandwidth(benchmark::State& state) {
+void read_bandwidth(benchmark::State& state, bool prefetch) {
   const Buffer& pool = random_pool();
   ThreadPool threads(bench_threads());
   for (auto _ : state)
     threads.parallel_for(kPoolBytes, 1 << 20, [&](int64_t begin, int64_t end) {
-      benchmark::DoNotOptimize(read_all(pool.data() + begin, end - begin));
+      benchmark::DoNotOptimize(read_all(pool.data() + begin, end - begin, prefetch));
     });
   state.SetBytesProcessed(state.iterations() * kPoolBytes);
 }
@@ -216,7 +235,8 @@ void small_verbs(benchmark::State& state) {  // what waking the threads costs: a
 int main(int argc, char** argv) {
   using namespace inkstone;
   using benchmark::RegisterBenchmark;
-  RegisterBenchmark("read", read_bandwidth)->UseRealTime()->Unit(benchmark::kMillisecond);
+  RegisterBenchmark("read/loads", read_bandwidth, false)->UseRealTime()->Unit(benchmark::kMillisecond);
+  RegisterBenchmark("read/prefetch", read_bandwidth, true)->UseRealTime()->Unit(benchmark::kMillisecond);
 #if defined(__x86_64__)
   RegisterBenchmark("fma_peak", fma_peak)->UseRealTime()->Unit(benchmark::kMillisecond);
 #endif

@@ -64,26 +64,32 @@ std::vector<float> product(Device& device, const Linear& linear, std::vector<flo
 
 class FastLinearFormats : public ::testing::TestWithParam<Case> {};
 
-// Several groups, partial blocks, odd numbers of rows; TestWeight ends where a page that faults begins.
+// Several groups, partial blocks, more than a chunk; odd numbers of rows of the weight, every number of rows of x that
+// a kernel is made for, and several parts. TestWeight ends where a page that faults begins.
 TEST_P(FastLinearFormats, MatchesDenseProduct) {
   const auto& [isa, spec] = GetParam();
   std::mt19937 rng(21);
   const auto device = open_test_device(isa, 2, Precision::fast);
-  const int group = std::max(1, spec.group);
-  for (const int64_t groups :
-       spec.group == 0 ? std::vector<int64_t>{1, 7, 67, 300} : std::vector<int64_t>{1, 3, 8, 21, 43}) {
-    const int64_t in = groups * group;
-    for (const int64_t out : {1, 37}) {
-      TestWeight weight(rng, spec, out, in);
-      const Linear linear = device->pack(weight.view);
-      for (const int rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 40}) {
-        std::vector<float> x = random_floats(rng, rows * in);
-        std::vector<float> y = product(*device, linear, x, rows);
-        EXPECT_LE(error_of_bound(y, x, rows, weight), 1) << rows << " rows, " << out << " x " << in;
-        for (float& value : y) value *= 2;
-        device->linear_add(matrix(x, rows, in), linear, matrix(y, rows, out));
-        EXPECT_LE(error_of_bound(y, x, rows, weight, 3), 1) << rows << " rows added, " << out << " x " << in;
-      }
+  struct Shape {
+    int64_t groups, plain_columns, out;
+    std::vector<int> rows;
+  };
+  const Shape shapes[] = {{1, 1, 1, {1, 2, 9}},
+                          {3, 67, 37, {1, 3, 10}},
+                          {8, 131, 11, {1, 2, 3, 4, 5, 6, 7, 8}},
+                          {21, 300, 1, {1, 5}},
+                          {35, 1100, 35, {1, 19}}};
+  for (const Shape& shape : shapes) {
+    const int64_t in = spec.group == 0 ? shape.plain_columns : shape.groups * spec.group, out = shape.out;
+    TestWeight weight(rng, spec, out, in);
+    const Linear linear = device->pack(weight.view);
+    for (const int rows : shape.rows) {
+      std::vector<float> x = random_floats(rng, rows * in);
+      std::vector<float> y = product(*device, linear, x, rows);
+      EXPECT_LE(error_of_bound(y, x, rows, weight), 1) << rows << " rows, " << out << " x " << in;
+      for (float& value : y) value *= 2;
+      device->linear_add(matrix(x, rows, in), linear, matrix(y, rows, out));
+      EXPECT_LE(error_of_bound(y, x, rows, weight, 3), 1) << rows << " rows added, " << out << " x " << in;
     }
   }
 }
