@@ -9,6 +9,9 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     list(APPEND isa_flags_avx512 -Wno-uninitialized -Wno-maybe-uninitialized)
   endif()
   set(isas scalar avx2 avx512)
+  if(INKSTONE_EMULATE_ISA)  # their intrinsics in plain code over AVX2: tests/emulation
+    set(isa_flags_avx512 ${isa_flags_avx2} -I${CMAKE_SOURCE_DIR}/tests/emulation -Wno-psabi -O1 -g1)
+  endif()
 else()
   set(isas scalar)
 endif()
@@ -23,3 +26,7 @@ foreach(isa ${isas})
     target_compile_definitions(inkstone_cpu PRIVATE INKSTONE_HAVE_${isa_upper})
   endif()
 endforeach()
+
+# What dispatch.cpp counts as supported.
+set_source_files_properties(${CMAKE_SOURCE_DIR}/src/cpu/dispatch.cpp PROPERTIES
+                            COMPILE_DEFINITIONS INKSTONE_EMULATE_ISA=$<BOOL:${INKSTONE_EMULATE_ISA}>)

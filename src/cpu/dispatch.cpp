@@ -13,6 +13,9 @@ namespace inkstone {
 namespace {
 
 #if defined(__x86_64__)
+// The build of tests: those kernels are plain code there, which runs wherever AVX2 does (tests/emulation).
+constexpr bool kEmulated = INKSTONE_EMULATE_ISA;
+
 struct Features {
   bool avx2 = false;    // with FMA and F16C
   bool avx512 = false;  // F, BW, DQ, VL
@@ -39,7 +42,8 @@ Features detect() {
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return features;
   features.avx2 = (state & kYmmState) == kYmmState && (b & kAvx2) != 0;
   constexpr uint32_t kAvx512 = kAvx512f | kAvx512dq | kAvx512bw | kAvx512vl;
-  features.avx512 = features.avx2 && (state & kZmmState) == kZmmState && (b & kAvx512) == kAvx512;
+  const bool avx512 = (state & kZmmState) == kZmmState && (b & kAvx512) == kAvx512;
+  features.avx512 = features.avx2 && (avx512 || kEmulated);
   return features;
 }
 #endif
