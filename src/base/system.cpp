@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -106,6 +107,16 @@ std::string cpu_features() {
   return features;
 }
 
+bool request_amx() {
+#if defined(__linux__) && defined(__x86_64__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  static const bool allowed = ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return allowed;
+#else
+  return false;
+#endif
+}
+
 uint64_t cache_bytes(int level) {
   for (int index = 0; index < 8; ++index) {
     const std::string folder = fmt::format("/sys/devices/system/cpu/cpu0/cache/index{}/", index);
@@ -123,6 +134,10 @@ std::byte* reserve_memory(size_t bytes) {
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (address == MAP_FAILED) fail(Errc::out_of_memory, "cannot reserve {} bytes: {}", bytes, std::strerror(errno));
   return static_cast<std::byte*>(address);
+}
+
+void prefer_huge_pages(std::byte* data, size_t bytes) {
+  ::madvise(data, bytes, MADV_HUGEPAGE);  // a wish: without it the same bytes lie in small pages
 }
 
 void release_memory(std::byte* data, size_t bytes) {
