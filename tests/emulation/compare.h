@@ -96,6 +96,7 @@ inline __mmask8 _mm256_cmp_ps_mask(__m256 a, __m256 b, int predicate) {
   inline T _kandn_mask##BITS(T a, T b) { return static_cast<T>(~a & b); }                             \
   inline T _kor_mask##BITS(T a, T b) { return static_cast<T>(a | b); }                                \
   inline T _kxor_mask##BITS(T a, T b) { return static_cast<T>(a ^ b); }                               \
+  inline T _kxnor_mask##BITS(T a, T b) { return static_cast<T>(~(a ^ b)); }                           \
   inline T _knot_mask##BITS(T a) { return static_cast<T>(~a); }                                       \
   inline T _kshiftli_mask##BITS(T a, unsigned n) { return n < BITS ? static_cast<T>(a << n) : T{0}; } \
   inline T _kshiftri_mask##BITS(T a, unsigned n) { return n < BITS ? static_cast<T>(a >> n) : T{0}; } \

@@ -23,17 +23,18 @@ EMULATED_CALL V dot(V sum, V a, V b, bool saturate) {
   return sum;
 }
 
-// BF16 arithmetic has its own rules, whatever MXCSR says: subnormals are zeros on the way in and on the way out.
-inline float flushed(float x) { return __builtin_fabsf(x) < 0x1p-126f ? __builtin_copysignf(0.0f, x) : x; }
-inline float from_bf16(uint16_t bits) {
-  const uint32_t wide = static_cast<uint32_t>(bits) << 16;
-  float x;
-  memcpy(&x, &wide, sizeof x);
-  return flushed(x);
-}
-// One step: the sum before, the product and the result flushed, one rounding.
-inline float bf16_step(float sum, uint16_t a, uint16_t b) {
-  return flushed(__builtin_fmaf(from_bf16(a), from_bf16(b), flushed(sum)));
+// BF16 arithmetic has its own rules, whatever MXCSR says: to nearest even, subnormals are zeros on the way in and on
+// the way out. AVX2 obeys MXCSR, so that is set while one of these lives; what computes meanwhile must be a call, or
+// the compiler would move it out.
+struct Bf16Rules {
+  unsigned saved = _mm_getcsr();
+  Bf16Rules() { _mm_setcsr(0x9fc0); }
+  ~Bf16Rules() { _mm_setcsr(saved); }
+};
+// The even and the odd ones of 16 bf16 numbers as floats.
+inline __m256 bf16_even(__m256i v) { return _mm256_castsi256_ps(_mm256_slli_epi32(v, 16)); }
+inline __m256 bf16_odd(__m256i v) {
+  return _mm256_castsi256_ps(_mm256_and_si256(v, _mm256_set1_epi32(static_cast<int>(0xffff0000))));
 }
 inline uint16_t to_bf16(float x) {
   uint32_t bits;
@@ -43,12 +44,13 @@ inline uint16_t to_bf16(float x) {
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);  // infinity stays itself
 }
 // The odd neighbours first, then the even ones, as Intel writes it.
-template <class V, class W>
-EMULATED_CALL V dot_bf16(V sum, W a, W b) {
-  auto s = of<float>(sum);
-  const auto x = of<uint16_t>(a), y = of<uint16_t>(b);
-  for (int i = 0; i < s.kCount; ++i) s[i] = bf16_step(bf16_step(s[i], x[2 * i + 1], y[2 * i + 1]), x[2 * i], y[2 * i]);
-  put(sum, s);
+EMULATED_CALL void bf16_step(__m256* sum, const __m256i* a, const __m256i* b) {
+  *sum = _mm256_fmadd_ps(bf16_odd(*a), bf16_odd(*b), *sum);
+  *sum = _mm256_fmadd_ps(bf16_even(*a), bf16_even(*b), *sum);
+}
+inline __m256 dot_bf16(__m256 sum, __m256i a, __m256i b) {
+  const Bf16Rules rules;
+  bf16_step(&sum, &a, &b);
   return sum;
 }
 
@@ -67,10 +69,21 @@ EMULATE_DOT(_mm256, __m256i, dpbusd_epi32, uint8_t, int8_t, false)
 EMULATE_DOT(_mm256, __m256i, dpbusds_epi32, uint8_t, int8_t, true)
 #undef EMULATE_DOT
 
-inline __m512 _mm512_dpbf16_ps(__m512 sum, __m512bh a, __m512bh b) { return lanes::dot_bf16(sum, a, b); }
-inline __m256 _mm256_dpbf16_ps(__m256 sum, __m256bh a, __m256bh b) { return lanes::dot_bf16(sum, a, b); }
-inline __m256bh _mm512_cvtneps_pbh(__m512 v) { return lanes::convert<float, uint16_t, __m256bh>(v, lanes::to_bf16); }
-inline __m128bh _mm256_cvtneps_pbh(__m256 v) { return lanes::convert<float, uint16_t, __m128bh>(v, lanes::to_bf16); }
+inline __m256 _mm256_dpbf16_ps(__m256 sum, __m256bh a, __m256bh b) {
+  return lanes::dot_bf16(sum, reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b));
+}
+inline __m512 _mm512_dpbf16_ps(__m512 sum, __m512bh a, __m512bh b) {
+  const __m512i x = reinterpret_cast<__m512i>(a), y = reinterpret_cast<__m512i>(b);
+  return lanes::join(lanes::dot_bf16(lanes::low(sum), lanes::low(x), lanes::low(y)),
+                     lanes::dot_bf16(lanes::high(sum), lanes::high(x), lanes::high(y)));
+}
+EMULATE_MASKS_3(_mm512, dpbf16_ps, float, __m512, __m512bh, __m512bh)
+inline __m256bh _mm512_cvtneps_pbh(__m512 v) {
+  return lanes::convert<float, uint16_t, __m256bh>(v, [](float x) { return lanes::to_bf16(x); });
+}
+inline __m128bh _mm256_cvtneps_pbh(__m256 v) {
+  return lanes::convert<float, uint16_t, __m128bh>(v, [](float x) { return lanes::to_bf16(x); });
+}
 // b's in the lower half.
 inline __m512bh _mm512_cvtne2ps_pbh(__m512 a, __m512 b) {
   return reinterpret_cast<__m512bh>(

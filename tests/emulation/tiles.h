@@ -66,6 +66,23 @@ EMULATED_CALL void multiply_bytes(int to_number, int a_number, int b_number) {
   }
 }
 
+// Even and odd neighbours are summed apart over the whole depth, then together, then onto what was there.
+EMULATED_CALL void multiply_bf16(const Product& p) {
+  for (int m = 0; m < p.to.rows; ++m) {
+    for (int half = 0; half < kMaxBytes; half += 32) {
+      __m256 even = _mm256_setzero_ps(), odd = even;
+      for (int k = 0; k < p.depth(); ++k) {
+        const __m256i x = _mm256_set1_epi32(element<int32_t>(p.a, m, k)), y = load<__m256i>(&p.b.at[k][half]);
+        even = _mm256_fmadd_ps(bf16_even(x), bf16_even(y), even);
+        odd = _mm256_fmadd_ps(bf16_odd(x), bf16_odd(y), odd);
+      }
+      const __m256 sum = _mm256_add_ps(load<__m256>(&p.to.at[m][half]), _mm256_add_ps(even, odd));
+      memcpy(&p.to.at[m][half], &sum, sizeof sum);
+    }
+    memset(&p.to.at[m][p.to.bytes], 0, static_cast<size_t>(kMaxBytes - p.to.bytes));  // infinity * 0 is not 0
+  }
+}
+
 EMULATED_CALL void load_tile(int number, const void* base, int64_t stride) {
   Tile& t = tile(number);
   memset(t.at, 0, sizeof t.at);
@@ -116,21 +133,11 @@ inline void _tile_dpbsud(int to, int a, int b) { lanes::multiply_bytes<int8_t, u
 inline void _tile_dpbusd(int to, int a, int b) { lanes::multiply_bytes<uint8_t, int8_t>(to, a, b); }
 inline void _tile_dpbuud(int to, int a, int b) { lanes::multiply_bytes<uint8_t, uint8_t>(to, a, b); }
 
-// Even and odd neighbours are summed apart over the whole depth, then together, then onto what was there.
-inline void _tile_dpbf16ps(int to_number, int a_number, int b_number) {
-  const lanes::Product p(to_number, a_number, b_number);
-  for (int m = 0; m < p.to.rows; ++m) {
-    for (int n = 0; n < p.columns(); ++n) {
-      float even = 0, odd = 0;
-      for (int k = 0; k < p.depth(); ++k) {
-        even = lanes::bf16_step(even, lanes::element<uint16_t>(p.a, m, 2 * k), lanes::element<uint16_t>(p.b, k, 2 * n));
-        odd = lanes::bf16_step(odd, lanes::element<uint16_t>(p.a, m, 2 * k + 1),
-                               lanes::element<uint16_t>(p.b, k, 2 * n + 1));
-      }
-      const float sum = lanes::flushed(lanes::flushed(lanes::element<float>(p.to, m, n)) + lanes::flushed(even + odd));
-      memcpy(&p.to.at[m][4 * n], &sum, 4);
-    }
-  }
+// Under Bf16Rules.
+inline void _tile_dpbf16ps(int to, int a, int b) {
+  const lanes::Product product(to, a, b);
+  const lanes::Bf16Rules rules;
+  lanes::multiply_bf16(product);
 }
 
 }  // namespace
