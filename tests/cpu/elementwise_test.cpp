@@ -180,7 +180,7 @@ TEST_P(ElementwiseIsa, GatherRowsAndDownload) {
   EXPECT_EQ(widened, (std::vector<float>{1.0f, -2.0f}));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ElementwiseIsa, ::testing::ValuesIn(isa_names()),
+INSTANTIATE_TEST_SUITE_P(All, ElementwiseIsa, ::testing::ValuesIn(vector_isa_names()),
                          [](const auto& test) { return test.param; });
 
 TEST(Dispatch, NamesWhatThereIs) {

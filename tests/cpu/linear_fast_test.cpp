@@ -22,7 +22,7 @@ struct Case {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const std::string& isa : isa_names())
+  for (const std::string& isa : vector_isa_names())
     for (const WeightSpec& spec : all_weight_specs()) all.push_back({isa, spec});
   return all;
 }
@@ -234,7 +234,7 @@ TEST_P(FastIsa, ThreadsDoNotChangeResults) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, FastIsa, ::testing::ValuesIn(isa_names()), [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(All, FastIsa, ::testing::ValuesIn(vector_isa_names()), [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace inkstone::testing

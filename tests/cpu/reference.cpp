@@ -201,6 +201,13 @@ std::vector<std::string> isa_names() {
   return names;
 }
 
+std::vector<std::string> vector_isa_names() {
+  std::vector<std::string> names;
+  for (const Kernels* kernels : supported_kernels())
+    if (kernels->tiles == nullptr) names.push_back(kernels->name);
+  return names;
+}
+
 std::unique_ptr<Device> open_test_device(const std::string& isa, int threads, Precision precision) {
   return open_cpu_device({.precision = precision, .threads = threads, .isa = isa});
 }

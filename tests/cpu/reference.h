@@ -50,8 +50,9 @@ double relative_error(const std::vector<float>& y, const DenseResult& expected, 
 
 Lora random_lora(std::mt19937& rng, Device& device, int64_t out, int64_t in, int rank, bool dora, int64_t experts = 0);
 
-// (ISA, threads) pairs that device tests walk.
+// Every table that this machine supports; those without a matrix unit, for what a table with one takes from another.
 std::vector<std::string> isa_names();
+std::vector<std::string> vector_isa_names();
 std::unique_ptr<Device> open_test_device(const std::string& isa, int threads, Precision precision = Precision::f32);
 
 }  // namespace inkstone::testing

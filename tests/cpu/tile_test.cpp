@@ -35,14 +35,16 @@ TEST_P(TileFormats, MatchesDenseProduct) {
   std::mt19937 rng(17);
   const auto device = open_test_device(isa, 2, Precision::fast);
   const int group = spec.group == 0 ? 1 : spec.group;
+  // Partial and whole blocks of positions; partial tiles, several panels and blocks of tokens: the last two where the
+  // matrix is small, since the reference is slow.
   for (const int64_t groups :
-       spec.group == 0 ? std::vector<int64_t>{1, 7, 67, 300, 512} : std::vector<int64_t>{1, 3, 5, 8, 11}) {
+       spec.group == 0 ? std::vector<int64_t>{1, 67, 300, 512} : std::vector<int64_t>{1, 3, 8, 11}) {
     const int64_t in = groups * group;
     for (const int64_t out : {1, 37, 300}) {
       TestWeight weight(rng, spec, out, in);
       const Linear linear = device->pack(weight.view);
-      for (const int rows : {2, 3, 15, 16, 17, 32, 33, 50, 130, 520}) {
-        if (out == 300 && rows > 50 && groups != 11) continue;  // the reference is slow
+      for (const int rows : {2, 16, 17, 33, 50, 530}) {
+        if ((out == 300 && rows != 17 && rows != 33) || (rows == 530 && groups > 3)) continue;
         std::vector<float> x = random_floats(rng, rows * in), y(static_cast<size_t>(rows * out), NAN);
         const DenseResult expected = dense_product(x, rows, weight.dense.data(), out, in);
         const Linear* const weights[] = {&linear};
@@ -66,10 +68,11 @@ TEST_P(TileFormats, MlpIsTheExactOnesWithinRounding) {
   const int group = spec.group == 0 ? 32 : spec.group;
   const auto exact = open_test_device(isa, 2, Precision::f32), fast = open_test_device(isa, 2, Precision::fast);
   for (const int64_t hidden : {group * 1, group * 5}) {
-    for (const int64_t width : {group * 1, group * 3, group * 9}) {
+    for (const int64_t width : {group * 3, group * 8}) {
       TestWeight gate(rng, spec, width, hidden), up(rng, spec, width, hidden), down(rng, spec, hidden, width);
       const Mlp mlp{exact->pack(gate.view), exact->pack(up.view), exact->pack(down.view)};
-      for (const int rows : {2, 33, 70, 530}) {
+      for (const int rows : {2, 33, 530}) {
+        if (rows == 530 && hidden > group) continue;
         std::vector<float> h = random_floats(rng, rows * hidden), x = random_floats(rng, rows * hidden), y = x;
         exact->mlp_add(matrix(h, rows, hidden), mlp, matrix(x, rows, hidden));
         fast->mlp_add(matrix(h, rows, hidden), mlp, matrix(y, rows, hidden));
@@ -80,6 +83,24 @@ TEST_P(TileFormats, MlpIsTheExactOnesWithinRounding) {
         }
         EXPECT_LE(std::sqrt(distance / size), 0.02) << rows << " rows, " << hidden << " -> " << width;
       }
+    }
+  }
+}
+
+TEST_P(TileFormats, ThreadsDoNotChangeResults) {
+  const auto& [isa, spec] = GetParam();
+  const int64_t in = 8 * std::max(spec.group, 32), out = 200;
+  for (const int rows : {5, 70}) {
+    std::vector<float> first;
+    for (const int threads : {1, 2, 3}) {
+      std::mt19937 rng(19);
+      const auto device = open_test_device(isa, threads, Precision::fast);
+      TestWeight weight(rng, spec, out, in);
+      const Linear linear = device->pack(weight.view);
+      std::vector<float> x = random_floats(rng, rows * in), y = random_floats(rng, rows * out);
+      device->linear_add(matrix(x, rows, in), linear, matrix(y, rows, out));
+      if (first.empty()) first = y;
+      EXPECT_EQ(y, first) << threads << " threads, " << rows << " rows";
     }
   }
 }
