@@ -56,9 +56,11 @@ void tile_pack(const TilePackArgs& a) {
   }
 }
 
-// kRows row tiles x kTokens token tiles over `steps` steps.
+// kRows row tiles x kTokens token tiles over `steps` steps. Each step also fetches `ahead_bytes` from `ahead` on.
 template <int kRows, int kTokens>
-void tile_block(const uint16_t* a, int64_t a_stride, const uint16_t* b, int64_t steps, float* c, bool accumulate) {
+void tile_block(const uint16_t* a, int64_t a_stride, const uint16_t* b, int64_t steps, float* c, bool accumulate,
+                const uint16_t* ahead, int64_t ahead_bytes) {
+  const char* line = reinterpret_cast<const char*>(ahead);
   constexpr int kC = 256;  // floats of a tile
   if (accumulate) {
     _tile_loadd(0, c, 64);
@@ -72,6 +74,7 @@ void tile_block(const uint16_t* a, int64_t a_stride, const uint16_t* b, int64_t 
     if (kRows > 1 && kTokens > 1) _tile_zero(3);
   }
   for (int64_t s = 0; s < steps; ++s, a += kTileElements, b += kSliverStep) {
+    for (const char* end = line + ahead_bytes; line < end; line += 64) _mm_prefetch(line, _MM_HINT_T1);
     _tile_loadd(6, b, 64);
     _tile_loadd(4, a, 64);
     _tile_dpbf16ps(0, 4, 6);
@@ -124,19 +127,24 @@ void tile_multiply(const TileMultiplyArgs& a) {
   const int64_t blocks = static_cast<int64_t>(slivers) * ((a.row_tiles + 1) / 2);
   NextRows next{{a.next[0], a.next[1]}};
   const int64_t lines = (next.lines() + blocks - 1) / blocks;
+  // Each sliver's chunk is used by all row blocks in turn; meanwhile the next sliver's is fetched, a part a block.
+  const int64_t row_blocks = (a.row_tiles + 1) / 2;
+  const int64_t ahead_bytes = (kSliverStep * 2 / 64 + row_blocks - 1) / row_blocks * 64;
   for (int s = 0; s < slivers; ++s) {
     const uint16_t* b = a.x + s * a.sliver_stride;
+    const uint16_t* ahead = b + (s + 1 < slivers ? a.sliver_stride : 0);
     float* c = a.sums + static_cast<int64_t>(s) * a.row_tiles * kSumsTile;
     const bool wide = a.tokens - s * kSliverTokens > kTileEdge;
-    for (int r = 0; r < a.row_tiles; r += 2, c += 2 * kSumsTile) {
+    for (int r = 0; r < a.row_tiles; r += 2, c += 2 * kSumsTile, ahead += a.steps * ahead_bytes / 2) {
       const uint16_t* panel = a.panel + r * panel_stride;
       next.fetch(lines);
+      const auto block = [&](auto product) {
+        product(panel, panel_stride, b, a.steps, c, a.accumulate, ahead, s + 1 < slivers ? ahead_bytes : 0);
+      };
       if (r + 1 < a.row_tiles) {
-        wide ? tile_block<2, 2>(panel, panel_stride, b, a.steps, c, a.accumulate)
-             : tile_block<2, 1>(panel, panel_stride, b, a.steps, c, a.accumulate);
+        block(wide ? tile_block<2, 2> : tile_block<2, 1>);
       } else {
-        wide ? tile_block<1, 2>(panel, panel_stride, b, a.steps, c, a.accumulate)
-             : tile_block<1, 1>(panel, panel_stride, b, a.steps, c, a.accumulate);
+        block(wide ? tile_block<1, 2> : tile_block<1, 1>);
       }
     }
   }
@@ -260,6 +268,8 @@ void stream_steps(const uint16_t* panel, const uint16_t* x) {
   }
 }
 
+constexpr int kRowsAtOnce = 4;  // rows that are unpacked between two pairs of steps
+
 // 16 rows of weights, kTokens token tiles.
 template <int kTokens, class Format>
 void stream_tile(const TileStreamArgs& a, int64_t first, uint16_t* buffers, float* sums) {
@@ -270,30 +280,35 @@ void stream_tile(const TileStreamArgs& a, int64_t first, uint16_t* buffers, floa
   float* const scales = a.scratch;
   float* const biases = scales + kTileEdge * (w.groups + 16);
   if (w.groups > 0) widen_groups(w, first * w.groups, rows * w.groups, scales, biases);
-  NextBlock ahead(w, first + kTileEdge < a.end ? first + kTileEdge : a.next, units * kTileEdge);
+  NextBlock ahead(w, first + kTileEdge < a.end ? first + kTileEdge : a.next, units * kTileEdge / kRowsAtOnce);
+  // Rows [r, r + kRowsAtOnce) of a unit; what the buffer holds beyond the last row are zeros.
   const auto unpack = [&](int64_t unit, int r) __attribute__((always_inline)) {
-    if (r >= rows) return;  // the buffer holds zeros there
     ahead.fetch();
     const int64_t group = r * w.groups + unit * unit_groups;
-    const RowPart part{w, w.weight + (first + r) * w.row_bytes + unit * unit_bytes, scales + group, biases + group,
-                       w.in - unit * kPositionBlock};
-    Format::positions(part, buffers + (unit & 1) * kRowSteps * kTileElements + r * kStep);
+    RowPart part{w, w.weight + (first + r) * w.row_bytes + unit * unit_bytes, scales + group, biases + group,
+                 w.in - unit * kPositionBlock};
+    uint16_t* out = buffers + (unit & 1) * kRowSteps * kTileElements + r * kStep;
+    const int end = rows - r < kRowsAtOnce ? rows - r : kRowsAtOnce;
+    for (int i = 0; i < end; ++i, out += kStep) {
+      Format::positions(part, out);
+      part.codes += w.row_bytes;
+      part.scales += w.groups;
+      part.biases += w.groups;
+    }
   };
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  for (int r = 0; r < kTileEdge; ++r) unpack(0, r);
+  for (int r = 0; r < kTileEdge; r += kRowsAtOnce) unpack(0, r);
   const uint16_t* x = a.x;
   for (int64_t unit = 0; unit < units; ++unit) {
     const uint16_t* panel = buffers + (unit & 1) * kRowSteps * kTileElements;
     const bool more = unit + 1 < units;
     for (int s = 0; s < kRowSteps; s += 4, panel += 4 * kTileElements, x += 4 * kSliverStep) {
-      if (more)
-        for (int r = 0; r < 4; ++r) unpack(unit + 1, 2 * s + r);
+      if (more) unpack(unit + 1, 2 * s);
       stream_steps<kTokens>(panel, x);
-      if (more)
-        for (int r = 4; r < 8; ++r) unpack(unit + 1, 2 * s + r);
+      if (more) unpack(unit + 1, 2 * s + kRowsAtOnce);
       stream_steps<kTokens, 2>(panel + 2 * kTileElements, x + 2 * kSliverStep);
     }
   }
