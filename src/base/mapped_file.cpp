@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 #include "base/embedded.h"
@@ -16,8 +18,13 @@
 namespace inkstone {
 namespace {
 
-// Linux cuts a longer request, in silence, to the read-ahead window of the disk, and this is the usual one.
-constexpr size_t kReadAheadBytes = 128 << 10;
+// What one request to read ahead may ask for: Linux cuts a longer one, in silence, to the window of the disk, and some
+// disks read small pieces slowly.
+size_t read_ahead_bytes(dev_t device) {
+  std::ifstream window(fmt::format("/sys/class/bdi/{}:{}/read_ahead_kb", major(device), minor(device)));
+  size_t kilobytes = 0;
+  return window >> kilobytes ? std::clamp<size_t>(kilobytes, 128, 2048) << 10 : 128 << 10;
+}
 
 }  // namespace
 
@@ -38,6 +45,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
     fail(Errc::io, "{}: not a regular file", path.string());
   }
   size_ = static_cast<size_t>(status.st_size);
+  read_ahead_ = read_ahead_bytes(status.st_dev);
   if (size_ == 0) return;
   void* address = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, fd_, 0);
   if (address == MAP_FAILED) {
@@ -58,20 +66,22 @@ MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       fd_(std::exchange(other.fd_, -1)),
       data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)) {}
+      size_(std::exchange(other.size_, 0)),
+      read_ahead_(other.read_ahead_) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(fd_, other.fd_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(read_ahead_, other.read_ahead_);
   return *this;
 }
 
 void MappedFile::prefetch(std::span<const std::byte> part) const {
   const auto [begin, end] = pages(part, true);
-  for (size_t at = begin; at < end; at += kReadAheadBytes)
-    ::madvise(const_cast<std::byte*>(data_) + at, std::min(kReadAheadBytes, end - at), MADV_WILLNEED);
+  for (size_t at = begin; at < end; at += read_ahead_)
+    ::madvise(const_cast<std::byte*>(data_) + at, std::min(read_ahead_, end - at), MADV_WILLNEED);
 }
 
 // Two steps: out of this process, then out of the page cache, which keeps what anybody has mapped.

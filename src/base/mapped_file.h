@@ -43,6 +43,7 @@ class MappedFile {
   int fd_ = -1;  // none: inside the program
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  size_t read_ahead_ = 1;  // bytes that one request to read ahead may ask for
 };
 
 // The whole file as a string, for small files. Throws as MappedFile, and Error(bad_file) beyond `limit` bytes.
