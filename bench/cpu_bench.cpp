@@ -3,10 +3,14 @@
 // INKSTONE_BENCH_HOT uses one matrix over and over, to see what a kernel costs apart from memory.
 #include <benchmark/benchmark.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
 #include <random>
+#include <thread>
+#include <vector>
 
 #include "base/system.h"
 #include "base/thread_pool.h"
@@ -151,9 +155,42 @@ void attend(benchmark::State& state) {
   state.SetLabel(device->description());
 }
 
-void small_verbs(benchmark::State& state) {  // what waking the threads costs: a run with nothing to do
-  ThreadPool threads(bench_threads());
-  for (auto _ : state) threads.run([](int) {});
+// What a run costs that has nothing to do: threads awake, or after a pause long enough for them to sleep.
+void pool_run(benchmark::State& state) {
+  ThreadPool threads(static_cast<int>(state.range(0)));
+  const std::chrono::microseconds pause(state.range(1));
+  for (auto _ : state) {
+    if (pause.count() > 0) {
+      state.PauseTiming();
+      std::this_thread::sleep_for(pause);
+      state.ResumeTiming();
+    }
+    threads.run([](int) {});
+  }
+}
+
+// A chain of runs as a forward pass has them, `range(0)` threads sharing `range(1)` microseconds of work by tasks:
+// runs a second beside what the same work takes alone on one thread. With `range(2)` every processor also has a busy
+// thread of somebody else's.
+void pool_chain(benchmark::State& state) {
+  ThreadPool threads(static_cast<int>(state.range(0)));
+  constexpr int kTasks = 16;
+  const int64_t rounds = state.range(1) * 1000 / kTasks;  // about a nanosecond each
+  std::atomic<bool> over{false};
+  std::vector<std::thread> rivals;
+  for (int i = 0; i < state.range(2) * available_cpus(); ++i)
+    rivals.emplace_back([&] {
+      while (!over.load(std::memory_order_relaxed)) benchmark::DoNotOptimize(over);
+    });
+  for (auto _ : state) {
+    std::atomic<int> next{0};
+    threads.run([&](int) {
+      while (next.fetch_add(1, std::memory_order_relaxed) < kTasks)
+        for (int64_t i = 0; i < rounds; ++i) benchmark::DoNotOptimize(i);
+    });
+  }
+  over = true;
+  for (std::thread& rival : rivals) rival.join();
 }
 
 }  // namespace
@@ -163,7 +200,16 @@ int main(int argc, char** argv) {
   using namespace inkstone;
   using benchmark::RegisterBenchmark;
   RegisterBenchmark("ceilings", ceilings)->Iterations(1)->UseRealTime()->Unit(benchmark::kMillisecond);
-  RegisterBenchmark("pool/run", small_verbs)->UseRealTime();
+  RegisterBenchmark("pool/run", pool_run)
+      ->ArgNames({"threads", "pause_us"})
+      ->ArgsProduct({{1, 2, 8}, {0}})
+      ->Args({2, 2000})
+      ->UseRealTime();
+  RegisterBenchmark("pool/chain", pool_chain)
+      ->ArgNames({"threads", "work_us", "rivals"})
+      ->ArgsProduct({{1, 2, 8}, {20, 200, 2000}, {0, 1}})
+      ->UseRealTime()
+      ->Unit(benchmark::kMicrosecond);
   for (const Format& format : kFormats) {
     const std::string name = format.name;
     RegisterBenchmark(("decode/" + name).c_str(), linear, format)

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <thread>
 
+#include "base/cgroup.h"
 #include "base/error.h"
 
 namespace inkstone {
@@ -24,30 +25,6 @@ uint64_t number_in(const char* path, const std::string& key) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);)
     if (line.starts_with(key)) return std::strtoull(line.c_str() + key.size(), nullptr, 10);
-  return 0;
-}
-
-// A cgroup v2 control file of this process's own group, or of the root of its namespace.
-std::string cgroup_file(const std::string& name) {
-  std::ifstream self("/proc/self/cgroup");
-  std::string group;
-  for (std::string line; std::getline(self, line);)
-    if (line.starts_with("0::")) group = line.substr(3);
-  for (const std::string& directory : {"/sys/fs/cgroup" + group, std::string("/sys/fs/cgroup")}) {
-    std::ifstream file(directory + "/" + name);
-    std::stringstream text;
-    if (file && text << file.rdbuf()) return text.str();
-  }
-  return {};
-}
-
-// Bytes of page cache that this process's cgroup holds.
-uint64_t cgroup_page_cache() {
-  std::istringstream stat(cgroup_file("memory.stat"));
-  std::string key;
-  uint64_t value = 0;
-  while (stat >> key >> value)
-    if (key == "file") return value;
   return 0;
 }
 
@@ -67,23 +44,14 @@ int available_cpus() {
   int count = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) count = std::max(1, CPU_COUNT(&set));
-  std::istringstream quota(cgroup_file("cpu.max"));  // "max 100000" or "200000 100000"
-  double limit = 0, period = 0;
-  if (quota >> limit >> period && period > 0) count = std::clamp(static_cast<int>(std::ceil(limit / period)), 1, count);
-  return count;
+  const double quota = cgroup_limits().cpus;
+  return quota < count ? std::max(1, static_cast<int>(std::ceil(quota))) : count;
 }
 
 MemoryInfo memory_info() {
-  MemoryInfo info{number_in("/proc/meminfo", "MemTotal:") * 1024, number_in("/proc/meminfo", "MemAvailable:") * 1024};
-  const uint64_t limit = std::strtoull(cgroup_file("memory.max").c_str(), nullptr, 10);  // "max" reads as 0
-  if (limit > 0 && limit < info.total) {
-    const uint64_t used = std::strtoull(cgroup_file("memory.current").c_str(), nullptr, 10);
-    info.total = limit;
-    // The group's page cache (our mapped weights, too) counts as used there, but can be dropped.
-    const uint64_t anonymous = std::max<uint64_t>(used, cgroup_page_cache()) - cgroup_page_cache();
-    info.available = std::min(info.available, limit > anonymous ? limit - anonymous : 0);
-  }
-  return info;
+  const CgroupLimits limits = cgroup_limits();
+  return {std::min(limits.memory, number_in("/proc/meminfo", "MemTotal:") * 1024),
+          std::min(limits.memory_available, number_in("/proc/meminfo", "MemAvailable:") * 1024)};
 }
 
 ResidentMemory resident_memory() {

@@ -7,7 +7,7 @@
 
 namespace inkstone {
 
-// Processors this process may use: affinity and cgroup quota honoured, at least 1.
+// Processors this process may use: affinity and cgroup quota honoured (1.5 processors are 2 threads), at least 1.
 int available_cpus();
 
 struct MemoryInfo {

@@ -1,6 +1,11 @@
-// ThreadPool: the threads of one device. run() gives the same function to every thread, the caller's included, and
-// returns when all are done. One run at a time, from one thread; the function must not call run() again.
-// A worker spins briefly for the next run and then sleeps, so an idle pool costs nothing.
+// ThreadPool: the threads of one device. run() gives the same function to every rank, the caller's included, and
+// returns when all are done. One run at a time, from one thread; the function must not call run() again (checked) and
+// must not throw (it ends the program).
+//
+// A worker spins for some tens of microseconds for the next run and then sleeps, so an idle pool costs nothing. A rank
+// whose worker has not come when the caller has done its own is done by the caller: no run ever waits for a thread to
+// wake up or to be given a processor, only for one that is at work. So a rank is a share of the work, with memory of
+// its own if it likes, and not a thread.
 #pragma once
 
 #include <cstdint>
@@ -19,15 +24,15 @@ class ThreadPool {
 
   int size() const { return size_; }
 
-  // Calls fn(rank) once for every rank in [0, size()). fn must not throw.
+  // Calls fn(rank) once for every rank in [0, size()), 0 on the caller's thread.
   template <class F>
   void run(F&& fn) {
     using Fn = std::remove_reference_t<F>;
-    run_erased([](void* context, int rank) { (*static_cast<Fn*>(context))(rank); },
+    run_erased([](void* context, int rank) noexcept { (*static_cast<Fn*>(context))(rank); },
                const_cast<void*>(static_cast<const void*>(&fn)));
   }
 
-  // Splits [0, count) into one contiguous range a thread, multiples of `grain`, and calls fn(begin, end) on each.
+  // Splits [0, count) into one contiguous range a rank, multiples of `grain`, and calls fn(begin, end) on each.
   template <class F>
   void parallel_for(int64_t count, int64_t grain, F&& fn) {
     const int64_t units = (count + grain - 1) / grain;
@@ -43,7 +48,7 @@ class ThreadPool {
   }
 
  private:
-  using Function = void (*)(void* context, int rank);
+  using Function = void (*)(void* context, int rank) noexcept;
   void run_erased(Function function, void* context);
   void stop();
 

@@ -35,7 +35,7 @@ std::optional<std::string> read_message(LineReader& reader) {
 void run_chat(const ChatFlags& flags) {
   LanguageModel model(flags.model.folder(), flags.model.load_options());
   model.chat_template();  // a base model has none: say so before the first question
-  ChatSession session(model, model.context_size(flags.model.ctx_size), flags.answer);
+  ChatSession session(model, flags.model.context_size(model), flags.answer);
   LineReader reader;
   if (reader.interactive())
     std::fprintf(stderr, "%s\n",

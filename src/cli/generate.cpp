@@ -94,7 +94,7 @@ void run_generate(const GenerateFlags& flags) {
   if (prompt.empty()) fail(Errc::usage, "--prompt: found no text, expected some (or - and text on standard input)");
   const auto start = std::chrono::steady_clock::now();
   LanguageModel model(flags.model.folder(), flags.model.load_options());
-  Generator generator(model.model(), model.context_size(flags.model.ctx_size));
+  Generator generator(model.model(), flags.model.context_size(model));
   const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
   const InterruptGuard guard;

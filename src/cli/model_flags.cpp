@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "base/embedded.h"
+#include "base/system.h"
 #include "cli/terminal.h"
 
 namespace inkstone {
@@ -89,6 +90,22 @@ LoadOptions ModelFlags::load_options() const {
   options.device = {.precision = f32 ? Precision::f32 : Precision::fast, .threads = threads, .isa = isa};
   if (!adapter.empty()) options.adapter = adapter;
   return options;
+}
+
+int ModelFlags::context_size(const LanguageModel& opened) const {
+  const int size = opened.context_size(ctx_size);
+  const Residency& residency = opened.model().residency();
+  if (residency.streams())
+    std::fprintf(
+        stderr, "%s\n",
+        dim(fmt::format("weights {}, memory available {}: {} stay in memory, {} are read from the file as they "
+                        "are needed (context {} tokens)",
+                        human_bytes(static_cast<double>(opened.checkpoint().bytes())),
+                        human_bytes(static_cast<double>(memory_info().available)),
+                        human_bytes(static_cast<double>(residency.kept_bytes())),
+                        human_bytes(static_cast<double>(residency.streamed_bytes())), size))
+            .c_str());
+  return size;
 }
 
 void AnswerFlags::add_to(CLI::App& verb) {

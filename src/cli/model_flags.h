@@ -27,6 +27,8 @@ struct ModelFlags {
   // The folder that --model names; the embedded model, with a word about it on stderr, when it names none.
   std::filesystem::path folder() const;
   LoadOptions load_options() const;
+  // The model's context size for --ctx-size; a word on stderr when its weights are larger than memory.
+  int context_size(const LanguageModel& opened) const;
 };
 
 struct AnswerFlags {

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/system.h"
 #include "cli/model_flags.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
@@ -49,6 +50,7 @@ Json describe(const Checkpoint& checkpoint, const ModelConfig& config, int conte
   json["kv_bytes_per_token"] = KvCache::bytes_per_token(config, DType::bf16);
   json["memory_bytes"] =
       static_cast<int64_t>(checkpoint.bytes()) + context * KvCache::bytes_per_token(config, DType::bf16);
+  json["memory_available_bytes"] = static_cast<int64_t>(memory_info().available);
   return json;
 }
 
@@ -62,6 +64,8 @@ void print_table(const Json& json) {
     if (key.ends_with("bytes") || key == "kv_bytes_per_token") text = human_bytes(value.as_double());
     if (key == "memory_bytes")
       text += fmt::format(" (weights and KV cache of {} tokens)", json.find("context")->dump());
+    if (key == "memory_available_bytes" && value.as_int() < json.find("bytes")->as_int())
+      text += " (less than the weights: they are read from the file as they are needed)";
     if (key == "quantization_overrides") {
       if (value.as_object().empty()) continue;
       text.clear();

@@ -53,17 +53,25 @@ int LanguageModel::context_size(int wanted) const {
     fail(Errc::context_length, "--ctx-size {}: expected at most the model's max_position_embeddings, {}", wanted,
          maximum);
   const uint64_t available = memory_info().available;
-  const uint64_t fixed = checkpoint_.bytes() + workspace_bytes(*device_, config_, Generator::kChunkTokens, 1);
+  const uint64_t weights = checkpoint_.bytes();
+  const uint64_t activations = workspace_bytes(*device_, config_, Generator::kChunkTokens, 1);
   const uint64_t per_token = static_cast<uint64_t>(KvCache::bytes_per_token(config_, device_->kv_dtype()));
   const uint64_t least = static_cast<uint64_t>(wanted > 0 ? wanted : std::min(maximum, kLeastContext));
-  if (fixed + least * per_token > available)
-    fail(Errc::out_of_memory,
-         "{}: weights {:.2f} GB, activations and a context of {} tokens {:.2f} GB: found {:.2f} GB of memory available",
-         folder().string(), static_cast<double>(checkpoint_.bytes()) / 1e9, least,
-         static_cast<double>(fixed - checkpoint_.bytes() + least * per_token) / 1e9,
-         static_cast<double>(available) / 1e9);
-  if (wanted > 0) return wanted;
-  return static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(maximum), (available - fixed) / per_token));
+  const uint64_t beside = activations + least * per_token;
+  if (weights + beside <= available) {
+    if (wanted > 0) return wanted;
+    const uint64_t room = (available - weights - activations) / per_token;
+    return static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(maximum), room));
+  }
+  const uint64_t spare = available / 16;  // page tables, and what others will want
+  if (available < beside + spare || !model_->limit_weights(checkpoint_, available - beside - spare))
+    fail(
+        Errc::out_of_memory,
+        "{}: weights {:.2f} GB, activations and a context of {} tokens {:.2f} GB: found {:.2f} GB of memory available, "
+        "too little even to read the weights from the file as they are needed",
+        folder().string(), static_cast<double>(weights) / 1e9, least, static_cast<double>(beside) / 1e9,
+        static_cast<double>(available) / 1e9);
+  return static_cast<int>(least);
 }
 
 }  // namespace inkstone

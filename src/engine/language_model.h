@@ -43,8 +43,9 @@ class LanguageModel {
   const std::vector<int32_t>& stop_tokens() const { return stop_tokens_; }
 
   // The context size to use: `wanted` (0: the model's own maximum, as far as memory reaches). Throws
-  // Error(context_length) beyond the model's maximum, Error(out_of_memory) when weights, KV and activations of it do
-  // not fit in this machine's memory.
+  // Error(context_length) beyond the model's maximum. Where weights, KV and activations do not fit in this machine's
+  // memory, the model keeps what fits beside the latter and reads the rest from its file (model().residency() says so);
+  // Error(out_of_memory) where not even that is possible.
   int context_size(int wanted) const;
 
  private:

@@ -164,6 +164,16 @@ WeightView Checkpoint::take_experts(const std::string& mlp, const std::string& p
   return view;
 }
 
+const MappedFile& Checkpoint::file_of(std::span<const std::byte> part) const {
+  const auto holds = [part](const Safetensors& shard) {
+    const std::span<const std::byte> file = shard.file().bytes();
+    return part.data() >= file.data() && part.data() + part.size() <= file.data() + file.size();
+  };
+  const auto shard = std::find_if(shards_.begin(), shards_.end(), holds);
+  CHECK(shard != shards_.end());
+  return shard->file();
+}
+
 void Checkpoint::ignore(std::string_view name) { taken_.emplace(name); }
 
 void Checkpoint::finish() const {

@@ -36,6 +36,8 @@ class Checkpoint {
   // A stack of experts: `mlp`.switch_mlp.`projection` (MLX), or `mlp`.experts.<e>.`projection` (Hugging Face).
   WeightView take_experts(const std::string& mlp, const std::string& projection, int64_t experts, int64_t out,
                           int64_t in, const ModelConfig& config);
+  // The file that holds `part` of a tensor, to tell the system how it will be used.
+  const MappedFile& file_of(std::span<const std::byte> part) const;
   // Declares that a tensor may be there and is not needed (a redundant lm_head of a tied model).
   void ignore(std::string_view name);
   // Throws Error(bad_file) naming a tensor that nobody took.

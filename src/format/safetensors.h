@@ -23,6 +23,7 @@ class Safetensors {
   const std::map<std::string, ConstTensor, std::less<>>& tensors() const { return tensors_; }
   // nullptr if there is none.
   const ConstTensor* find(std::string_view name) const;
+  const MappedFile& file() const { return file_; }
   // "__metadata__"; empty if it is absent or null.
   const std::map<std::string, std::string, std::less<>>& metadata() const { return metadata_; }
 

@@ -46,6 +46,7 @@ Tensor Qwen3::forward(const Batch& batch, KvCache& kv) {
   device_.rope_table(batch.positions, rope_, w.rope);  // [T, d]
   for (int i = 0; i < config_.num_hidden_layers; ++i) {
     const Layer& l = layers_[static_cast<size_t>(i)];
+    residency_.enter(i);
     device_.rms_norm(w.x, l.input_layernorm, w.h);                                // [T, D]
     device_.linear(w.h, {{&l.q_proj, &l.k_proj, &l.v_proj}}, {{w.q, w.k, w.v}});  // [T, H*d] [T, K*d] [T, K*d]
     device_.norm_rope(w.q, l.q_norm, w.rope);
@@ -57,6 +58,7 @@ Tensor Qwen3::forward(const Batch& batch, KvCache& kv) {
     feed_forward(i, w);  // the residual
   }
   if (batch.logit_rows.empty()) return w.logits;
+  residency_.enter(config_.num_hidden_layers);
   device_.gather_rows(w.x, batch.logit_rows, w.last);  // [R, D]
   device_.rms_norm(w.last, norm_, w.last);
   device_.linear(w.last, {{config_.tie_word_embeddings ? &embed_tokens_ : &lm_head_}}, {{w.logits}});  // [R, V]
@@ -74,6 +76,18 @@ std::vector<Linear*> Qwen3::linears() {
   }
   if (!config_.tie_word_embeddings) all.push_back(&lm_head_);
   return all;
+}
+
+Residency::Weights Qwen3::weights() const {
+  Residency::Weights weights;
+  for (const Layer& l : layers_) {
+    Residency::Piece& step = weights.steps.emplace_back();
+    for (const Linear* linear : {&l.q_proj, &l.k_proj, &l.v_proj, &l.o_proj}) step.add(*linear);
+    for (const Linear* linear : {&l.mlp.gate_proj, &l.mlp.up_proj, &l.mlp.down_proj}) step.add(*linear);
+  }
+  weights.steps.emplace_back().add(config_.tie_word_embeddings ? embed_tokens_ : lm_head_);
+  if (!config_.tie_word_embeddings) weights.rows.add(embed_tokens_);
+  return weights;
 }
 
 Norm Qwen3::take_norm(Checkpoint& checkpoint, const std::string& module, int size) {

@@ -26,6 +26,7 @@ class Qwen3 : public Model {
 
   // Adds layer i's feed-forward of w.h to w.x.
   virtual void feed_forward(int i, Workspace& w);
+  Residency::Weights weights() const override;
 
   Norm take_norm(Checkpoint& checkpoint, const std::string& module, int size);
   Linear take_linear(Checkpoint& checkpoint, const std::string& module, int64_t out, int64_t in);

@@ -25,7 +25,23 @@ void Qwen3Moe::feed_forward(int i, Workspace& w) {
   if (!moe) return Qwen3::feed_forward(i, w);
   device_.linear(w.h, {{&moe->gate}}, {{w.router}});  // [T, E]
   device_.route(w.router, config_.norm_topk_prob, w.routing);
+  residency_.use_experts(i, w.routing);
   device_.experts_add(w.h, moe->switch_mlp, w.routing, w.x);
+}
+
+Residency::Weights Qwen3Moe::weights() const {
+  Residency::Weights weights = Qwen3::weights();
+  for (size_t i = 0; i < moe_.size(); ++i) {
+    std::vector<Residency::Piece>& experts = weights.experts.emplace_back();
+    if (!moe_[i]) continue;
+    weights.steps[i].add(moe_[i]->gate);
+    const Experts& mlp = moe_[i]->switch_mlp;
+    experts.resize(static_cast<size_t>(config_.num_experts));
+    for (size_t e = 0; e < experts.size(); ++e)
+      for (const Linear* linear : {&mlp.gate_proj, &mlp.up_proj, &mlp.down_proj})
+        if (linear->owned.size() == 0) experts[e].add(linear->weight.expert(static_cast<int64_t>(e)));
+  }
+  return weights;
 }
 
 std::vector<Linear*> Qwen3Moe::linears() {

@@ -16,6 +16,7 @@ class Qwen3Moe final : public Qwen3 {
 
  protected:
   void feed_forward(int i, Workspace& w) override;
+  Residency::Weights weights() const override;
 
  private:
   struct MoeBlock {

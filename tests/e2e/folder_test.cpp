@@ -138,6 +138,7 @@ TEST(Show, AsTextTensorsAndContext) {
   EXPECT_EQ(json.find("context")->as_int(), 1000);
   EXPECT_EQ(json.find("memory_bytes")->as_int(),
             json.find("bytes")->as_int() + 1000 * json.find("kv_bytes_per_token")->as_int());
+  EXPECT_GT(json.find("memory_available_bytes")->as_int(), json.find("bytes")->as_int());
   // 2 layers, keys and values, 1 head of 16, 2 bytes each.
   EXPECT_EQ(json.find("kv_bytes_per_token")->as_int(), 2 * 2 * 16 * 2);
   EXPECT_GT(json.find("tensors")->as_object().size(), 20u);
