@@ -4,7 +4,9 @@
 
 #include <charconv>
 #include <cmath>
+#include <tuple>
 #include <unordered_set>
+#include <utility>
 
 #include "base/error.h"
 
@@ -151,7 +153,8 @@ Json& Json::operator[](std::string_view key) {
   Object& object = as_object();
   for (auto& [name, value] : object)
     if (name == key) return value;
-  return object.emplace_back(std::string(key), Json()).second;
+  // In place: GCC 12 for Arm warns of a moved Json that nobody set.
+  return object.emplace_back(std::piecewise_construct, std::forward_as_tuple(key), std::tuple<>()).second;
 }
 
 void Json::push_back(Json value) {

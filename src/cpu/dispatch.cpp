@@ -58,6 +58,8 @@ struct Supported {
 #if defined(INKSTONE_HAVE_AVX512)
     if (features.avx512) tables[count++] = &kAvx512Kernels;
 #endif
+#elif defined(__aarch64__) && defined(INKSTONE_HAVE_NEON)
+    tables[count++] = &kNeonKernels;  // part of the architecture
 #endif
   }
 };

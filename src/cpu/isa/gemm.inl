@@ -2,8 +2,8 @@
 //
 // A register tile holds kTileRows weight rows x two vectors of tokens: weights are broadcast from their natural row
 // layout, so nothing is interleaved. AVX-512: 14 x 32, 28 sums, 2 tokens vectors; a step of k costs 14 broadcasts, 2
-// loads and 28 FMAs: loads 8 cycles, FMAs 14. AVX2: 6 x 16, 12 sums.
-constexpr int kTileRows = kLanes == 16 ? 14 : 6;
+// loads and 28 FMAs: loads 8 cycles, FMAs 14. AVX2: 6 x 16, 12 sums. NEON: 8 x 8, 16 sums.
+constexpr int kTileRows = kLanes == 16 ? 14 : kLanes == 8 ? 6 : 8;
 constexpr int kPanel = 2 * kLanes;
 
 struct DequantizeUse {
@@ -21,7 +21,7 @@ struct DequantizeUse {
   void prefetch_next(const unsigned char* from, int64_t bits) const {
     const int64_t bytes = (a.end - a.begin) * bits / 8;
     const unsigned char* next = from + (a.end < a.w->in ? bytes : a.rows * a.w->row_bytes - a.begin * bits / 8);
-    for (int64_t at = 0; at <= bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(next + at), _MM_HINT_T0);
+    for (int64_t at = 0; at <= bytes; at += 64) prefetch(next + at);
   }
   template <class Lane>
   void lane(const Lane& format) const {

@@ -36,8 +36,6 @@ void prepare(const Matrix& w, const float* x, float* out) {
   }
 }
 
-void prefetch(const unsigned char* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
-
 void put(const GemvArgs& a, int64_t o, int r, float value) {
   float* y = a.y + r * a.y_stride + o;
   *y = a.add ? *y + value : value;
