@@ -17,6 +17,7 @@ float sqrt_f32(float x) { return vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0); }
 #include "cpu/isa/codes.inl"
 #include "cpu/isa/gemv.inl"
 #include "cpu/isa/gemm.inl"
+#include "cpu/isa/store_kv.inl"
 #include "cpu/isa/attend.inl"
 // clang-format on
 
@@ -41,6 +42,7 @@ extern const Kernels kNeonKernels = {
     .pack = pack,
     .gemm = gemm,
     .store_transposed = store_transposed,
+    .store_kv = store_kv,
     .attend = attend,
 };
 

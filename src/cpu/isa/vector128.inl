@@ -102,6 +102,23 @@ void store_bf16(F32 x, uint16_t* p, int64_t n) {
   if (n > 0) memcpy(p, values, static_cast<size_t>(2 * n));
 }
 
+// Two vectors whose elements alternate in memory: bf16, or q4 that share bytes. n lanes of each.
+void load_bf16_pairs(const unsigned char* p, int64_t n, F32& even, F32& odd) {
+  const uint32x4_t words = vreinterpretq_u32_f32(load_f32(p, n).v);
+  even.v = vreinterpretq_f32_u32(vshlq_n_u32(words, 16));
+  odd.v = vreinterpretq_f32_u32(vandq_u32(words, vdupq_n_u32(0xffff0000)));
+}
+void store_bf16_pairs(F32 even, F32 odd, unsigned char* p, int64_t n) {
+  const uint16x4x2_t pairs = vzip_u16(to_bf16_bits(even), to_bf16_bits(odd));
+  const uint16x8_t words = vcombine_u16(pairs.val[0], pairs.val[1]);
+  F32{vreinterpretq_f32_u16(words)}.store(reinterpret_cast<float*>(p), n);
+}
+void load_u4_pairs(const unsigned char* p, F32& even, F32& odd) {
+  const uint32x4_t words = load_u8(p, 4);
+  even.v = vcvtq_f32_u32(vandq_u32(words, vdupq_n_u32(15)));
+  odd.v = vcvtq_f32_u32(vshrq_n_u32(words, 4));
+}
+
 // Integers: words of codes, and permutations.
 struct U32 {
   uint32x4_t v;
@@ -142,12 +159,12 @@ struct LaneUint {
 };
 using Lane2 = LaneUint<2>;
 using Lane4 = LaneUint<4>;
+constexpr int8_t kE2m1Twice[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 // The code goes to the highest byte, is looked up there as twice its value, and converted with 25 bits of fraction; the
 // other bytes look up 0.
 struct LaneE2m1 {
   static constexpr int kBits = 4;
-  static constexpr int8_t kTwice[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-  int8x16_t table = vld1q_s8(kTwice);
+  int8x16_t table = vld1q_s8(kE2m1Twice);
   F32 get(U32 words, int shift) const {
     const uint32x4_t placed = shift <= 24 ? words.v << (24 - shift) : words.v >> (shift - 24);
     const uint8x16_t code = vreinterpretq_u8_u32(vandq_u32(placed, vdupq_n_u32(0x0f000000)));
@@ -184,9 +201,6 @@ F32 stream_codes(const unsigned char* unit, int v) {
   const uint32x4_t codes = vshlq_u32(vreinterpretq_u32_u8(pairs), vld1q_s32(kStream<kBits>.shifts + 4 * half));
   return {vcvtq_f32_u32(vandq_u32(codes, vdupq_n_u32((1u << kBits) - 1)))};
 }
-
-// Lane i of the result is the sum of a[i]'s lanes.
-F32 reduce_each(const F32* a) { return {vpaddq_f32(vpaddq_f32(a[0].v, a[1].v), vpaddq_f32(a[2].v, a[3].v))}; }
 
 void transpose(F32* r) {
   const auto pairs = [](float32x4_t a) { return vreinterpretq_f64_f32(a); };
