@@ -151,7 +151,7 @@ void gemm(int64_t m, int n, int64_t k, const float* a, int64_t lda, const float*
     return tiles<1, 0>(m, k, a, lda, b, ldb, c, ldc, accumulate);
   }
   if (lda == kPositionBlock) return tiles<2, kPositionBlock>(m, k, a, lda, b, ldb, c, ldc, accumulate);
-  if (lda == 32) return tiles<2, 32>(m, k, a, lda, b, ldb, c, ldc, accumulate);
+  if (lda == 64) return tiles<2, 64>(m, k, a, lda, b, ldb, c, ldc, accumulate);
   return tiles<2, 0>(m, k, a, lda, b, ldb, c, ldc, accumulate);
 }
 

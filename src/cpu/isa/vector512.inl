@@ -57,16 +57,32 @@ F32 load_e8m0(const unsigned char* p, int64_t n) {  // 2^(code - 127); 2^-127 is
   return {_mm512_castsi512_ps(_mm512_max_epi32(bits, _mm512_set1_epi32(0x00400000)))};
 }
 
-__m256i to_bf16_bits(F32 x) {  // to nearest even; NaN stays NaN
+__m512i bf16_words(F32 x) {  // in the low halves of the lanes; to nearest even; NaN stays NaN
   const __m512i bits = _mm512_castps_si512(x.v);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
   const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
   const __mmask16 nan = _mm512_cmp_ps_mask(x.v, x.v, _CMP_UNORD_Q);
   const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
-  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_mask_blend_epi32(nan, rounded, quiet), 16));
+  return _mm512_srli_epi32(_mm512_mask_blend_epi32(nan, rounded, quiet), 16);
 }
 void store_bf16(F32 x, uint16_t* p, int64_t n) {
-  _mm256_mask_storeu_epi16(p, n >= 16 ? 0xffff : F32::mask(n), to_bf16_bits(x));
+  _mm256_mask_storeu_epi16(p, n >= 16 ? 0xffff : F32::mask(n), _mm512_cvtepi32_epi16(bf16_words(x)));
+}
+
+// Two vectors whose elements alternate in memory: bf16, or q4 that share bytes. n lanes of each.
+void load_bf16_pairs(const unsigned char* p, int64_t n, F32& even, F32& odd) {
+  const __m512i words = n >= 16 ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi32(F32::mask(n), p);
+  even.v = _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
+  odd.v = _mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32(static_cast<int>(0xffff0000))));
+}
+void store_bf16_pairs(F32 even, F32 odd, unsigned char* p, int64_t n) {
+  const __m512i words = _mm512_or_si512(bf16_words(even), _mm512_slli_epi32(bf16_words(odd), 16));
+  _mm512_mask_storeu_epi32(p, n >= 16 ? 0xffff : F32::mask(n), words);
+}
+void load_u4_pairs(const unsigned char* p, F32& even, F32& odd) {
+  const __m512i words = _mm512_cvtepu8_epi32(load_u8(p, 16));
+  even.v = _mm512_cvtepi32_ps(_mm512_and_si512(words, _mm512_set1_epi32(15)));
+  odd.v = _mm512_cvtepi32_ps(_mm512_srli_epi32(words, 4));
 }
 
 // Integers: words of codes, and permutations.
@@ -139,21 +155,6 @@ F32 stream_codes(const unsigned char* unit, int v) {
   const __m512i codes = _mm512_and_si512(_mm512_srlv_epi32(pairs, _mm512_load_si512(kStream<kBits>.shifts)),
                                          _mm512_set1_epi32((1 << kBits) - 1));
   return {_mm512_cvtepi32_ps(codes)};
-}
-
-// Lane i of the result is the sum of a[i]'s lanes.
-F32 reduce_each(const F32* a) {
-  F32 v[4];
-  for (int i = 0; i < 4; ++i) {
-    const __m512 p =
-        _mm512_add_ps(_mm512_shuffle_f32x4(a[i].v, a[4 + i].v, 0x44), _mm512_shuffle_f32x4(a[i].v, a[4 + i].v, 0xee));
-    const __m512 q = _mm512_add_ps(_mm512_shuffle_f32x4(a[8 + i].v, a[12 + i].v, 0x44),
-                                   _mm512_shuffle_f32x4(a[8 + i].v, a[12 + i].v, 0xee));
-    v[i].v = _mm512_add_ps(_mm512_shuffle_f32x4(p, q, 0x88), _mm512_shuffle_f32x4(p, q, 0xdd));
-  }
-  const __m512 low = _mm512_add_ps(_mm512_unpacklo_ps(v[0].v, v[1].v), _mm512_unpackhi_ps(v[0].v, v[1].v));
-  const __m512 high = _mm512_add_ps(_mm512_unpacklo_ps(v[2].v, v[3].v), _mm512_unpackhi_ps(v[2].v, v[3].v));
-  return {_mm512_add_ps(_mm512_shuffle_ps(low, high, 0x44), _mm512_shuffle_ps(low, high, 0xee))};
 }
 
 void transpose(F32* r) {
