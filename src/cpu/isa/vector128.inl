@@ -202,6 +202,18 @@ F32 stream_codes(const unsigned char* unit, int v) {
   return {vcvtq_f32_u32(vandq_u32(codes, vdupq_n_u32((1u << kBits) - 1)))};
 }
 
+// Consecutive weights that one load brings to a register tile: an FMA takes lane e.
+constexpr int kElements = 4;
+F32 load_elements(const float* p) { return F32::load(p); }
+F32 fma_element(F32 w, int e, F32 x, F32 sum) {
+  switch (e) {
+    case 0: return {vfmaq_laneq_f32(sum.v, x.v, w.v, 0)};
+    case 1: return {vfmaq_laneq_f32(sum.v, x.v, w.v, 1)};
+    case 2: return {vfmaq_laneq_f32(sum.v, x.v, w.v, 2)};
+    default: return {vfmaq_laneq_f32(sum.v, x.v, w.v, 3)};
+  }
+}
+
 void transpose(F32* r) {
   const auto pairs = [](float32x4_t a) { return vreinterpretq_f64_f32(a); };
   const float64x2_t a = pairs(vtrn1q_f32(r[0].v, r[1].v)), b = pairs(vtrn2q_f32(r[0].v, r[1].v));

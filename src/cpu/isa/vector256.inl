@@ -184,6 +184,11 @@ F32 stream_codes(const unsigned char* unit, int v) {
   return {_mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srlv_epi32(pairs, shifts), _mm256_set1_epi32((1 << kBits) - 1)))};
 }
 
+// Consecutive weights that one load brings to a register tile: one, broadcast.
+constexpr int kElements = 1;
+F32 load_elements(const float* p) { return F32::all(*p); }
+F32 fma_element(F32 w, int, F32 x, F32 sum) { return fma(w, x, sum); }
+
 void transpose(F32* r) {
   __m256 t[8], u[8];
   for (int i = 0; i < 8; i += 2) {

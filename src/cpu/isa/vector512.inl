@@ -157,6 +157,11 @@ F32 stream_codes(const unsigned char* unit, int v) {
   return {_mm512_cvtepi32_ps(codes)};
 }
 
+// Consecutive weights that one load brings to a register tile: one, broadcast.
+constexpr int kElements = 1;
+F32 load_elements(const float* p) { return F32::all(*p); }
+F32 fma_element(F32 w, int, F32 x, F32 sum) { return fma(w, x, sum); }
+
 void transpose(F32* r) {
   __m512 t[16];
   for (int i = 0; i < 16; i += 2) {
