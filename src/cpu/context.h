@@ -9,6 +9,7 @@
 
 #include "base/thread_pool.h"
 #include "cpu/kernels.h"
+#include "device/device.h"
 #include "tensor/buffer.h"
 
 namespace inkstone {
@@ -17,22 +18,29 @@ namespace inkstone {
 enum class Scratch {
   inputs,        // prepared and packed activations of multiply()
   multiply,      // per thread: dequantised panel, results, scales
+  tile_inputs,   // activations packed for the matrix unit
+  tile_gates,    // the same of what an MLP has between its two products
   adapters,      // a x of every adapter
   increments,    // products that DoRA scales before they are added
   attend,        // per thread
   attend_parts,  // partial softmaxes
-  experts_gate,  // [pairs, F]
-  experts_up,    // [pairs, F]
+  gate,          // [rows, F] of an MLP, or of all experts' rows
+  up,            // [rows, F]
   experts_down,  // [pairs, D]
   embed,         // per thread: one row in the order of positions
   count_,
 };
 
 struct Context {
-  Context(const Kernels& table, int threads) : kernels(table), pool(threads) {}
+  Context(const Kernels& table, int threads, Precision wanted)
+      : kernels(table), pool(threads), precision(wanted) {}
 
   const Kernels& kernels;
   ThreadPool pool;
+  const Precision precision;
+
+  // The matrix unit, null where there is none or where every product is wanted in float32.
+  const TileKernels* tiles() const { return precision == Precision::fast ? kernels.tiles : nullptr; }
 
   // At least `count` floats, 64-byte aligned, contents undefined. Grows; never from inside a run.
   float* floats(Scratch purpose, int64_t count) {
@@ -40,6 +48,11 @@ struct Context {
     const size_t bytes = static_cast<size_t>(count) * sizeof(float);
     if (buffer.size() < bytes) buffer = Buffer::host(std::max(bytes, buffer.size() + buffer.size() / 2));
     return reinterpret_cast<float*>(buffer.data());
+  }
+
+  // The same in elements of 16 bits.
+  uint16_t* elements16(Scratch purpose, int64_t count) {
+    return reinterpret_cast<uint16_t*>(floats(purpose, (count + 1) / 2));
   }
 
   // What floats() gave last.

@@ -20,18 +20,18 @@ int64_t grain_rows(int64_t width) { return std::max<int64_t>(1, kGrainFloats / s
 class CpuDevice final : public Device {
  public:
   CpuDevice(const Kernels& kernels, int threads, Precision precision)
-      : context_(kernels, threads),
+      : context_(kernels, threads, precision),
         multiplier_(context_),
+        mlp_(context_, multiplier_),
         attention_(context_),
-        moe_(context_, multiplier_),
-        precision_(precision) {}
+        moe_(context_, mlp_) {}
 
   std::string description() const override {
     const int threads = context_.pool.size();
     return fmt::format("cpu {}, {} thread{}", context_.kernels.name, threads, threads == 1 ? "" : "s");
   }
   DType activation_dtype() const override { return DType::f32; }
-  DType kv_dtype() const override { return precision_ == Precision::f32 ? DType::f32 : DType::bf16; }
+  DType kv_dtype() const override { return context_.precision == Precision::f32 ? DType::f32 : DType::bf16; }
   Buffer allocate(size_t bytes) override { return Buffer::host(bytes); }
 
   Linear pack(const WeightView& weight) override {
@@ -56,16 +56,16 @@ class CpuDevice final : public Device {
   void do_write_kv(const ConstTensor& k, const ConstTensor& v, std::span<const int32_t> slots,
                    const KvLayer& kv) override;
   void do_attend(const ConstTensor& q, const KvLayer& kv, const Batch& batch, float scale, const Tensor& out) override;
-  void do_swiglu(const ConstTensor& gate, const ConstTensor& up, const Tensor& out) override;
+  void do_mlp_add(const ConstTensor& h, const Mlp& mlp, const Tensor& x) override;
   void do_route(const ConstTensor& logits, bool normalise, const Routing& routing) override;
-  void do_experts_add(const ConstTensor& h, const Experts& experts, const Routing& routing, const Tensor& x) override;
+  void do_experts_add(const ConstTensor& h, const Mlp& experts, const Routing& routing, const Tensor& x) override;
   void do_gather_rows(const ConstTensor& x, std::span<const int32_t> rows, const Tensor& out) override;
 
   Context context_;
   Multiplier multiplier_;
+  MlpMultiplier mlp_;
   Attention attention_;
   MoeMlp moe_;
-  Precision precision_;
   struct KvRun {
     int row, slot, tokens;
   };
@@ -118,14 +118,15 @@ void CpuDevice::do_linear(const ConstTensor& x, std::span<const Linear* const> w
   if (rows == 0) return;
   for (size_t i = 0; i < weights.size(); ++i)
     products_.push_back(
-        {weights[i], -1, x.as<float>(), x.shape[1], nullptr, rows, ys[i].as<float>(), weights[i]->out()});
+        {weights[i], -1, {x.as<float>(), x.shape[1], nullptr, rows}, ys[i].as<float>(), weights[i]->out()});
   multiplier_.multiply(products_, false);
 }
 
 void CpuDevice::do_linear_add(const ConstTensor& x, const Linear& weight, const Tensor& y) {
   const int rows = static_cast<int>(x.shape[0]);
   if (rows == 0) return;
-  const LinearProduct product{&weight, -1, x.as<float>(), x.shape[1], nullptr, rows, y.as<float>(), weight.out()};
+  const LinearProduct product{
+      &weight, -1, {x.as<float>(), x.shape[1], nullptr, rows}, y.as<float>(), weight.out()};
   multiplier_.multiply(std::span(&product, 1), true);
 }
 
@@ -195,13 +196,12 @@ void CpuDevice::do_attend(const ConstTensor& q, const KvLayer& kv, const Batch& 
   attention_.attend(q.as<float>(), kv, heads, batch, scale, out.as<float>());
 }
 
-void CpuDevice::do_swiglu(const ConstTensor& gate, const ConstTensor& up, const Tensor& out) {
-  const float* g = gate.as<float>();
-  const float* u = up.as<float>();
-  float* to = out.as<float>();
-  context_.pool.parallel_for(gate.shape.elements(), kGrainFloats, [&](int64_t begin, int64_t end) {
-    context_.kernels.swiglu(g + begin, u + begin, to + begin, end - begin);
-  });
+void CpuDevice::do_mlp_add(const ConstTensor& h, const Mlp& mlp, const Tensor& x) {
+  const int rows = static_cast<int>(h.shape[0]);
+  if (rows == 0) return;
+  const int64_t hidden = h.shape[1];
+  const MlpProduct product{&mlp, -1, {h.as<float>(), hidden, nullptr, rows}, x.as<float>(), hidden};
+  mlp_.multiply(std::span(&product, 1), true);
 }
 
 void CpuDevice::do_route(const ConstTensor& logits, bool normalise, const Routing& routing) {
@@ -216,7 +216,7 @@ void CpuDevice::do_route(const ConstTensor& logits, bool normalise, const Routin
   });
 }
 
-void CpuDevice::do_experts_add(const ConstTensor& h, const Experts& experts, const Routing& routing, const Tensor& x) {
+void CpuDevice::do_experts_add(const ConstTensor& h, const Mlp& experts, const Routing& routing, const Tensor& x) {
   moe_.add(h.as<float>(), experts, routing, x.as<float>());
 }
 

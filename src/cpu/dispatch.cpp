@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "base/system.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -16,6 +17,7 @@ namespace {
 struct Features {
   bool avx2 = false;    // with FMA and F16C
   bool avx512 = false;  // F, BW, DQ, VL
+  bool amx = false;     // tiles with bf16, and AVX-512's own bf16 conversions
 };
 
 // Register state that the system saves at a context switch; without it the instructions fault.
@@ -26,10 +28,11 @@ uint64_t enabled_state() {
 }
 
 Features detect() {
-  constexpr uint64_t kYmmState = 0x6, kZmmState = 0xe6;
+  constexpr uint64_t kYmmState = 0x6, kZmmState = 0xe6, kTileState = 0x60000;
   constexpr uint32_t kFma = 1u << 12, kOsxsave = 1u << 27, kAvx = 1u << 28, kF16c = 1u << 29;
   constexpr uint32_t kAvx2 = 1u << 5, kAvx512f = 1u << 16, kAvx512dq = 1u << 17, kAvx512bw = 1u << 30,
                      kAvx512vl = 1u << 31;
+  constexpr uint32_t kAmxBf16 = 1u << 22, kAmxTile = 1u << 24, kAvx512Bf16 = 1u << 5;
   Features features;
   uint32_t a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid(1, &a, &b, &c, &d) == 0) return features;
@@ -37,10 +40,26 @@ Features detect() {
   if ((c & kBase) != kBase) return features;
   const uint64_t state = enabled_state();
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return features;
+  const bool amx = (d & kAmxTile) != 0 && (d & kAmxBf16) != 0;
   features.avx2 = (state & kYmmState) == kYmmState && (b & kAvx2) != 0;
   constexpr uint32_t kAvx512 = kAvx512f | kAvx512dq | kAvx512bw | kAvx512vl;
   features.avx512 = features.avx2 && (state & kZmmState) == kZmmState && (b & kAvx512) == kAvx512;
+  const bool bf16 = __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvx512Bf16) != 0;
+  features.amx = features.avx512 && bf16 && amx && (state & kTileState) == kTileState && request_amx();
   return features;
+}
+#endif
+
+#if defined(INKSTONE_HAVE_AMX)
+// AVX-512 with a matrix unit.
+const Kernels& amx_kernels() {
+  static const Kernels table = [] {
+    Kernels amx = kAvx512Kernels;
+    amx.name = "amx";
+    amx.tiles = &kAmxTiles;
+    return amx;
+  }();
+  return table;
 }
 #endif
 
@@ -57,6 +76,9 @@ struct Supported {
 #endif
 #if defined(INKSTONE_HAVE_AVX512)
     if (features.avx512) tables[count++] = &kAvx512Kernels;
+#endif
+#if defined(INKSTONE_HAVE_AMX)
+    if (features.amx) tables[count++] = &amx_kernels();
 #endif
 #elif defined(__aarch64__) && defined(INKSTONE_HAVE_NEON)
     tables[count++] = &kNeonKernels;  // part of the architecture

@@ -105,8 +105,96 @@ struct AttendArgs {
   float* scratch;  // of this thread: attend_scratch_floats() of attention.cpp, 64-byte aligned
 };
 
+// Products in a matrix unit: bf16 operands, f32 sums. Weights become bf16 tiles, activations are packed once a call.
+// Layouts, with a step of 32 positions of the input dimension:
+//   panel   [row tile][step][16 rows][32 positions] bf16: weights; rows beyond the last are zeros
+//   sliver  [step][2 token tiles][16 pairs of positions][16 tokens][2] bf16: activations of 32 tokens; tokens beyond
+//           the last are zeros, a second tile of none may be undefined
+//   sums    [sliver][row tile][2 token tiles][16 rows][16 tokens] f32
+// The order of columns is that of `kernels.h` above with L = 32 and c = codes_per_lane() of this table.
+constexpr int kTileEdge = 16;                  // rows or tokens of a tile
+constexpr int64_t kStep = 32;                  // positions of a tile
+constexpr int64_t kTileElements = 512;         // of bf16: 1 KiB
+constexpr int64_t kSliverStep = 2 * kTileElements;
+constexpr int kSliverTokens = 32;
+
+struct TilePackArgs {
+  const Matrix* w;        // whose order of positions is wanted
+  const float* const* x;  // [rows] activations
+  int rows;               // 1 .. kSliverTokens
+  int64_t begin, end;     // positions, multiples of kPositionBlock
+  uint16_t* out;          // sliver, at step begin / kStep
+};
+
+struct TileDequantizeArgs {
+  const Matrix* w;
+  int64_t row, rows;   // of the weight; padded with zeros to whole tiles
+  int64_t begin, end;  // positions, multiples of kPositionBlock
+  uint16_t* out;       // panel of (end - begin) / kStep steps
+};
+
+// Rows of bytes that will be dequantised soon: fetched meanwhile. rows 0: none.
+struct TileNext {
+  const unsigned char* bytes;
+  int64_t stride;
+  int64_t rows;
+  int64_t width;
+};
+
+struct TileMultiplyArgs {
+  const uint16_t* panel;
+  int row_tiles;
+  int64_t steps;
+  const uint16_t* x;      // slivers, at the panel's first step
+  int64_t sliver_stride;  // elements
+  int tokens;
+  float* sums;
+  bool accumulate;
+  TileNext next[2];
+};
+
+struct TileStoreArgs {
+  const float* sums;
+  int rows, tokens;
+  float* y;  // y[t * y_stride + row]
+  int64_t y_stride;
+  bool add;
+};
+
+// silu(gate) * up, packed as the activations of `down`. sums: first gate's row tiles, then as many of up.
+struct TileGateArgs {
+  const float* sums;
+  int rows, tokens;    // rows of gate: a multiple of down's block of positions, or the last ones
+  const Matrix* down;
+  int64_t first;       // column of down that row 0 is
+  uint16_t* out;       // slivers of down's input
+  int64_t sliver_stride;
+};
+
+// y[t, o] (+)= sum_i w[o, i] x[t, i] for rows [begin, end) of w and at most kSliverTokens tokens: weights stream once.
+struct TileStreamArgs {
+  const Matrix* w;
+  int64_t begin, end;
+  const uint16_t* x;  // one sliver of all steps
+  int tokens;
+  float* y;
+  int64_t y_stride;
+  bool add;
+};
+
+struct TileKernels {
+  int (*codes_per_lane)(const Matrix& w);
+  void (*pack)(const TilePackArgs& args);
+  void (*dequantize)(const TileDequantizeArgs& args);
+  void (*multiply)(const TileMultiplyArgs& args);
+  void (*store)(const TileStoreArgs& args);
+  void (*gate)(const TileGateArgs& args);
+  void (*stream)(const TileStreamArgs& args);
+};
+
 struct Kernels {
   const char* name;
+  const TileKernels* tiles;  // null: this machine has no matrix unit
   int lanes;      // L
   int panel;      // columns of a packed panel of activations
   int tile_rows;  // rows of a register tile of gemm: panels of weights are multiples of it
@@ -150,5 +238,6 @@ extern const Kernels kScalarKernels;
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
 extern const Kernels kNeonKernels;
+extern const TileKernels kAmxTiles;
 
 }  // namespace inkstone

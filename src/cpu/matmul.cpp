@@ -97,14 +97,13 @@ void Multiplier::prepare_inputs(std::span<const Product> products) {
     size_t found = inputs_.size();
     for (size_t j = inputs_.size(); j-- > 0 && found == inputs_.size() && j + 4 > inputs_.size();) {
       const Product& q = products[inputs_[j].product];
-      const bool same_rows = q.x == p.x && q.x_rows == p.x_rows && q.rows == p.rows && q.x_stride == p.x_stride;
-      if (same_rows && q.w.group == p.w.group && kernels.codes_per_lane(q.w) == c) found = j;
+      if (q.x == p.x && q.w.group == p.w.group && kernels.codes_per_lane(q.w) == c) found = j;
     }
     input_of_.push_back(found);
     if (found < inputs_.size()) continue;
     const int64_t padded = round_up(p.w.in, kPositionBlock);
-    const bool few = p.rows <= kGemvRows;
-    const int64_t count = few ? p.rows : (p.rows + kernels.panel - 1) / kernels.panel;
+    const bool few = p.x.rows <= kGemvRows;
+    const int64_t count = few ? p.x.rows : (p.x.rows + kernels.panel - 1) / kernels.panel;
     const int64_t stride = few ? prepared_floats(p.w.in) : padded * kernels.panel;
     const int64_t input_units = few ? count : count * (padded / kPositionBlock);
     inputs_.push_back({i, floats, stride, units, input_units});
@@ -130,9 +129,8 @@ void Multiplier::prepare_inputs(std::span<const Product> products) {
 
 void Multiplier::prepare_unit(const Product& p, const Input& input, int64_t unit, float* out) const {
   const Kernels& kernels = context_.kernels;
-  const auto row = [&](int r) { return p.x + (p.x_rows != nullptr ? p.x_rows[r] : r) * p.x_stride; };
-  if (p.rows <= kGemvRows) {
-    kernels.prepare(p.w, row(static_cast<int>(unit)), out + unit * input.stride);
+  if (p.x.rows <= kGemvRows) {
+    kernels.prepare(p.w, p.x.row(static_cast<int>(unit)), out + unit * input.stride);
     return;
   }
   constexpr int kMaxPanel = 64;
@@ -140,8 +138,8 @@ void Multiplier::prepare_unit(const Product& p, const Input& input, int64_t unit
   const int64_t chunks = round_up(p.w.in, kPositionBlock) / kPositionBlock;
   const int64_t panel = unit / chunks, begin = unit % chunks * kPositionBlock;
   const int first = static_cast<int>(panel) * kernels.panel;
-  const int count = std::min(kernels.panel, p.rows - first);
-  for (int r = 0; r < count; ++r) rows[r] = row(first + r);
+  const int count = std::min(kernels.panel, p.x.rows - first);
+  for (int r = 0; r < count; ++r) rows[r] = p.x.row(first + r);
   kernels.pack(p.w, rows, count, begin, begin + kPositionBlock, out + panel * input.stride + begin * kernels.panel);
 }
 
@@ -150,13 +148,13 @@ void Multiplier::plan_tasks(std::span<const Product> products) {
   int64_t bytes = 0, work = 0;
   for (const Product& p : products) {
     bytes += p.w.out * p.w.row_bytes;
-    work += p.w.out * p.w.row_bytes * p.rows;
+    work += p.w.out * p.w.row_bytes * p.x.rows;
   }
   spread_ = work > kSerialBytes;
   const int64_t task_bytes = std::clamp(bytes / (context_.pool.size() * 8), kMinTaskBytes, kMaxTaskBytes);
   for (size_t i = 0; i < products.size(); ++i) {
     const Matrix& w = products[i].w;
-    const int64_t step = products[i].rows <= kGemvRows
+    const int64_t step = products[i].x.rows <= kGemvRows
                              ? round_up(std::max<int64_t>(1, task_bytes / std::max<int64_t>(1, w.row_bytes)), 4)
                              : context_.kernels.tile_rows * kPanelTiles;
     for (int64_t begin = 0; begin < w.out; begin += step) tasks_.push_back({i, begin, std::min(w.out, begin + step)});
@@ -164,6 +162,14 @@ void Multiplier::plan_tasks(std::span<const Product> products) {
 }
 
 void Multiplier::multiply(std::span<const Product> products) {
+  in_vectors_.clear();
+  in_tiles_.clear();
+  for (const Product& p : products) (tiles_.takes(p.x.rows) ? in_tiles_ : in_vectors_).push_back(p);
+  tiles_.multiply(in_tiles_);
+  multiply_in_vectors(in_vectors_);
+}
+
+void Multiplier::multiply_in_vectors(std::span<const Product> products) {
   const Kernels& kernels = context_.kernels;
   if (products.empty()) return;
   prepare_inputs(products);
@@ -171,7 +177,7 @@ void Multiplier::multiply(std::span<const Product> products) {
   int64_t per_thread = 0;
   for (const Product& p : products) {
     const int64_t panel_rows = kernels.tile_rows * kPanelTiles;
-    const int64_t columns = p.rows <= kGemvRows ? 0 : round_up(p.rows, kernels.panel);
+    const int64_t columns = p.x.rows <= kGemvRows ? 0 : round_up(p.x.rows, kernels.panel);
     per_thread = std::max(per_thread, panel_rows * (kPositionBlock + columns) + scale_floats(p.w));
   }
   per_thread = round_up(per_thread, 1024);
@@ -180,7 +186,7 @@ void Multiplier::multiply(std::span<const Product> products) {
     const Task& task = tasks_[static_cast<size_t>(i)];
     const Product& product = products[task.product];
     const Input& input = inputs_[input_of_[task.product]];
-    if (product.rows <= kGemvRows) {
+    if (product.x.rows <= kGemvRows) {
       run_few(product, input, task, scratch + rank * per_thread);
     } else {
       run_many(product, input, task, scratch + rank * per_thread);
@@ -193,7 +199,7 @@ void Multiplier::run_few(const Product& p, const Input& input, const Task& task,
   context_.kernels.gemv({.w = &p.w,
                          .x = x,
                          .x_stride = input.stride,
-                         .rows = p.rows,
+                         .rows = p.x.rows,
                          .begin = task.begin,
                          .end = task.end,
                          .y = p.y,
@@ -211,7 +217,7 @@ void Multiplier::run_many(const Product& p, const Input& input, const Task& task
   const int64_t m = task.end - task.begin;
   float* a = scratch;
   float* c = a + kernels.tile_rows * kPanelTiles * kPositionBlock;
-  float* scales = c + kernels.tile_rows * kPanelTiles * round_up(p.rows, kernels.panel);
+  float* scales = c + kernels.tile_rows * kPanelTiles * round_up(p.x.rows, kernels.panel);
   for (int64_t k = 0; k < padded; k += kPositionBlock) {
     kernels.dequantize({.w = &p.w,
                         .row = task.begin,
@@ -221,14 +227,14 @@ void Multiplier::run_many(const Product& p, const Input& input, const Task& task
                         .out = a,
                         .stride = kPositionBlock,
                         .scratch = scales});
-    for (int t = 0; t < p.rows; t += kernels.panel) {
+    for (int t = 0; t < p.x.rows; t += kernels.panel) {
       const float* b = x + t / kernels.panel * input.stride + k * kernels.panel;
-      kernels.gemm(m, std::min(kernels.panel, p.rows - t), kPositionBlock, a, kPositionBlock, b, kernels.panel,
+      kernels.gemm(m, std::min(kernels.panel, p.x.rows - t), kPositionBlock, a, kPositionBlock, b, kernels.panel,
                    c + t * m, kernels.panel, k > 0);
     }
   }
-  for (int t = 0; t < p.rows; t += kernels.panel)
-    kernels.store_transposed(c + t * m, kernels.panel, static_cast<int>(m), std::min(kernels.panel, p.rows - t),
+  for (int t = 0; t < p.x.rows; t += kernels.panel)
+    kernels.store_transposed(c + t * m, kernels.panel, static_cast<int>(m), std::min(kernels.panel, p.x.rows - t),
                              p.y + t * p.y_stride + task.begin, p.y_stride, p.add);
 }
 
@@ -238,8 +244,8 @@ void Multiplier::multiply(std::span<const LinearProduct> products, bool add) {
   int64_t adapter_floats = 0, increment_floats = 0;
   for (const LinearProduct& p : products) {
     if (p.linear->lora == nullptr) continue;
-    adapter_floats += static_cast<int64_t>(p.rows) * p.linear->lora->rank;
-    if (add && p.linear->lora->magnitude.size() > 0) increment_floats += p.rows * p.linear->out();
+    adapter_floats += static_cast<int64_t>(p.x.rows) * p.linear->lora->rank;
+    if (add && p.linear->lora->magnitude.size() > 0) increment_floats += p.x.rows * p.linear->out();
   }
   float* u = context_.floats(Scratch::adapters, adapter_floats);
   float* const us = u;
@@ -247,7 +253,7 @@ void Multiplier::multiply(std::span<const LinearProduct> products, bool add) {
   float* const all_increments = increments;
   for (const LinearProduct& p : products) {
     const int64_t out = p.linear->out(), in = p.linear->in();
-    Product product{matrix_of(p.linear->weight, p.expert), p.x, p.x_stride, p.x_rows, p.rows, p.y, p.y_stride, add};
+    Product product{matrix_of(p.linear->weight, p.expert), p.x, p.y, p.y_stride, add};
     const Lora* lora = p.linear->lora.get();
     if (lora != nullptr) {
       CHECK(p.expert < 0 || lora->magnitude.size() == 0);
@@ -255,14 +261,16 @@ void Multiplier::multiply(std::span<const LinearProduct> products, bool add) {
         product.y = increments;
         product.y_stride = out;
         product.add = false;
-        increments += p.rows * out;
+        increments += p.x.rows * out;
       }
       const int64_t slab = std::max<int64_t>(p.expert, 0);
-      first_.push_back(
-          {plain_matrix(lora->a, lora->rank, in, slab), p.x, p.x_stride, p.x_rows, p.rows, u, lora->rank, false});
-      second_.push_back({plain_matrix(lora->b, out, lora->rank, slab), u, lora->rank, nullptr, p.rows, product.y,
-                         product.y_stride, true});
-      u += static_cast<int64_t>(p.rows) * lora->rank;
+      first_.push_back({plain_matrix(lora->a, lora->rank, in, slab), p.x, u, lora->rank, false});
+      second_.push_back({plain_matrix(lora->b, out, lora->rank, slab),
+                         {u, lora->rank, nullptr, p.x.rows},
+                         product.y,
+                         product.y_stride,
+                         true});
+      u += static_cast<int64_t>(p.x.rows) * lora->rank;
     }
     first_.push_back(product);
   }
@@ -271,7 +279,7 @@ void Multiplier::multiply(std::span<const LinearProduct> products, bool add) {
   float* scaled = us;
   for (const LinearProduct& p : products) {
     if (p.linear->lora == nullptr) continue;
-    const int64_t count = static_cast<int64_t>(p.rows) * p.linear->lora->rank;
+    const int64_t count = static_cast<int64_t>(p.x.rows) * p.linear->lora->rank;
     for (int64_t i = 0; i < count; ++i) scaled[i] *= p.linear->lora->scale;
     scaled += count;
   }
@@ -287,14 +295,14 @@ void Multiplier::apply_magnitudes(std::span<const LinearProduct> products, bool 
     if (p.linear->lora == nullptr || p.linear->lora->magnitude.size() == 0) continue;
     const float* magnitude = reinterpret_cast<const float*>(p.linear->lora->magnitude.data());
     const int64_t out = p.linear->out();
-    context_.pool.parallel_for(p.rows, std::max<int64_t>(1, 16384 / out), [&](int64_t begin, int64_t end) {
+    context_.pool.parallel_for(p.x.rows, std::max<int64_t>(1, 16384 / out), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         float* y = p.y + r * p.y_stride;
         kernels.multiply(magnitude, add ? increment + r * out : y, out);
         if (add) kernels.add_scaled(increment + r * out, 1.0f, y, out);
       }
     });
-    if (add) increment += p.rows * out;
+    if (add) increment += p.x.rows * out;
   }
 }
 

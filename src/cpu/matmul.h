@@ -1,5 +1,6 @@
 // Products of activations with weights, spread over threads: few rows stream the weights once past all rows, many
-// rows dequantise panels and multiply them in registers' tiles. docs/kernels.md describes both.
+// rows dequantise panels and multiply them in registers' tiles, or in the matrix unit where there is one
+// (tile_multiply.h). docs/kernels.md describes them.
 #pragma once
 
 #include <cstdint>
@@ -7,45 +8,29 @@
 #include <vector>
 
 #include "cpu/context.h"
+#include "cpu/tile_multiply.h"
 #include "device/linear.h"
 
 namespace inkstone {
-
-// y[r] = x[x_rows ? x_rows[r] : r] W^T for r in [0, rows).
-struct Product {
-  Matrix w;
-  const float* x;
-  int64_t x_stride;
-  const int32_t* x_rows;
-  int rows;
-  float* y;
-  int64_t y_stride;
-  bool add;  // y +=
-};
 
 // A product with a weight that may have an adapter.
 struct LinearProduct {
   const Linear* linear;
   int64_t expert;  // of a stack; -1 for a single matrix
-  const float* x;
-  int64_t x_stride;
-  const int32_t* x_rows;
-  int rows;
+  Activations x;
   float* y;
   int64_t y_stride;
 };
 
-// The kernels' description of a weight, or of one expert of a stack (-1: no stack).
-Matrix matrix_of(const WeightView& weight, int64_t expert);
-
 class Multiplier {
  public:
-  explicit Multiplier(Context& context) : context_(context) {}
+  explicit Multiplier(Context& context) : context_(context), tiles_(context) {}
 
   // All products, at once: they must not write what another reads.
   void multiply(std::span<const Product> products);
   // The same with adapters; y += when `add`.
   void multiply(std::span<const LinearProduct> products, bool add);
+  TileMultiplier& tiles() { return tiles_; }
 
  private:
   // Activations as the kernels want them; products with the same ones share them.
@@ -61,6 +46,7 @@ class Multiplier {
     int64_t begin, end;  // rows of the weight
   };
 
+  void multiply_in_vectors(std::span<const Product> products);
   void prepare_inputs(std::span<const Product> products);
   void prepare_unit(const Product& product, const Input& input, int64_t unit, float* out) const;
   void plan_tasks(std::span<const Product> products);
@@ -69,11 +55,13 @@ class Multiplier {
   void apply_magnitudes(std::span<const LinearProduct> products, bool add, float* increments);
 
   Context& context_;
+  TileMultiplier tiles_;
   std::vector<Input> inputs_;
   std::vector<size_t> input_of_;  // by product
   std::vector<Task> tasks_;
   bool spread_ = false;
   std::vector<Product> first_, second_;
+  std::vector<Product> in_vectors_, in_tiles_;
 };
 
 }  // namespace inkstone

@@ -40,42 +40,25 @@ void MoeMlp::group_by_expert(const int32_t* chosen, int64_t pairs, int64_t k, in
   offsets_[0] = 0;
 }
 
-void MoeMlp::add(const float* h, const Experts& experts, const Routing& routing, float* x) {
-  const int64_t count = experts.gate_proj.weight.experts, width = experts.gate_proj.in();
-  const int64_t hidden = experts.gate_proj.out(), k = routing.experts.shape[1];
-  const int64_t tokens = routing.experts.shape[0], pairs = tokens * k;
+void MoeMlp::add(const float* h, const Mlp& experts, const Routing& routing, float* x) {
+  const int64_t count = experts.gate_proj.weight.experts, hidden = experts.gate_proj.in();
+  const int64_t k = routing.experts.shape[1], tokens = routing.experts.shape[0], pairs = tokens * k;
   group_by_expert(routing.experts.as<int32_t>(), pairs, k, count);
-  float* gate = context_.floats(Scratch::experts_gate, pairs * hidden);
-  float* up = context_.floats(Scratch::experts_up, pairs * hidden);
-  float* down = context_.floats(Scratch::experts_down, pairs * width);
-  const auto for_each_expert = [&](auto&& product) {
-    for (int64_t e = 0; e < count; ++e) {
-      const int32_t first = offsets_[static_cast<size_t>(e)];
-      const int rows = offsets_[static_cast<size_t>(e) + 1] - first;
-      if (rows > 0) product(e, first, rows);
-    }
-  };
+  float* down = context_.floats(Scratch::experts_down, pairs * hidden);
   products_.clear();
-  for_each_expert([&](int64_t e, int32_t first, int rows) {
-    const int32_t* from = rows_.data() + first;
-    products_.push_back({&experts.gate_proj, e, h, width, from, rows, gate + first * hidden, hidden});
-    products_.push_back({&experts.up_proj, e, h, width, from, rows, up + first * hidden, hidden});
-  });
-  multiplier_.multiply(products_, false);
-  context_.pool.parallel_for(pairs * hidden, 16384, [&](int64_t begin, int64_t end) {
-    context_.kernels.swiglu(gate + begin, up + begin, gate + begin, end - begin);
-  });
-  products_.clear();
-  for_each_expert([&](int64_t e, int32_t first, int rows) {
-    products_.push_back(
-        {&experts.down_proj, e, gate + first * hidden, hidden, nullptr, rows, down + first * width, width});
-  });
-  multiplier_.multiply(products_, false);
+  for (int64_t e = 0; e < count; ++e) {
+    const int32_t first = offsets_[static_cast<size_t>(e)];
+    const int rows = offsets_[static_cast<size_t>(e) + 1] - first;
+    if (rows > 0)
+      products_.push_back({&experts, e, {h, hidden, rows_.data() + first, rows}, down + first * hidden, hidden});
+  }
+  mlp_.multiply(products_, false);
   const float* weights = routing.weights.as<float>();
-  const int64_t grain = std::max<int64_t>(1, 16384 / (width * k));
+  const int64_t grain = std::max<int64_t>(1, 16384 / (hidden * k));
   context_.pool.parallel_for(tokens, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * k; i < end * k; ++i)
-      context_.kernels.add_scaled(down + place_[static_cast<size_t>(i)] * width, weights[i], x + i / k * width, width);
+      context_.kernels.add_scaled(down + place_[static_cast<size_t>(i)] * hidden, weights[i], x + i / k * hidden,
+                                  hidden);
   });
 }
 

@@ -63,9 +63,12 @@ void Device::attend(const ConstTensor& q, const KvLayer& kv, const Batch& batch,
   do_attend(q, kv, batch, scale, out);
 }
 
-void Device::swiglu(const ConstTensor& gate, const ConstTensor& up, const Tensor& out) {
-  CHECK(gate.shape == up.shape && gate.shape == out.shape);
-  do_swiglu(gate, up, out);
+void Device::mlp_add(const ConstTensor& h, const Mlp& mlp, const Tensor& x) {
+  CHECK(mlp.gate_proj.weight.experts == 0 && h.shape.rank() == 2 && x.shape == h.shape);
+  CHECK(mlp.gate_proj.in() == h.shape[1] && mlp.down_proj.out() == h.shape[1]);
+  CHECK(mlp.up_proj.in() == h.shape[1] && mlp.up_proj.out() == mlp.gate_proj.out());
+  CHECK(mlp.down_proj.in() == mlp.gate_proj.out());
+  do_mlp_add(h, mlp, x);
 }
 
 void Device::route(const ConstTensor& logits, bool normalise, const Routing& routing) {
@@ -75,7 +78,7 @@ void Device::route(const ConstTensor& logits, bool normalise, const Routing& rou
   do_route(logits, normalise, routing);
 }
 
-void Device::experts_add(const ConstTensor& h, const Experts& experts, const Routing& routing, const Tensor& x) {
+void Device::experts_add(const ConstTensor& h, const Mlp& experts, const Routing& routing, const Tensor& x) {
   CHECK(experts.gate_proj.weight.experts > 0 && h.shape.rank() == 2 && x.shape == h.shape);
   CHECK(experts.gate_proj.in() == h.shape[1] && experts.down_proj.out() == h.shape[1]);
   CHECK(routing.experts.shape[0] == h.shape[0]);

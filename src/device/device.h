@@ -72,13 +72,13 @@ class Device {
   void write_kv(const ConstTensor& k, const ConstTensor& v, std::span<const int32_t> slots, const KvLayer& kv);
   // Causal attention of each span's rows over its past. q, out [T, H * d]; softmax(scale q k) v.
   void attend(const ConstTensor& q, const KvLayer& kv, const Batch& batch, float scale, const Tensor& out);
-  // out = silu(gate) * up, elementwise. [T, F]; out may be gate.
-  void swiglu(const ConstTensor& gate, const ConstTensor& up, const Tensor& out);
+  // x += down(silu(gate h) * up h), with adapters. h, x [T, D]. One verb, so that what lies between need not be stored.
+  void mlp_add(const ConstTensor& h, const Mlp& mlp, const Tensor& x);
   // Softmax over all experts in float32, the top k of each row (lower index first among equals), weights renormalised
   // to sum 1 when `normalise`. logits [T, E].
   void route(const ConstTensor& logits, bool normalise, const Routing& routing);
   // x[t] += sum over the experts of row t of weight * down(silu(gate h) * up h), with adapters. h, x [T, D].
-  void experts_add(const ConstTensor& h, const Experts& experts, const Routing& routing, const Tensor& x);
+  void experts_add(const ConstTensor& h, const Mlp& experts, const Routing& routing, const Tensor& x);
   // out[r] = x[rows[r]]. x [T, D], out [R, D].
   void gather_rows(const ConstTensor& x, std::span<const int32_t> rows, const Tensor& out);
 
@@ -94,9 +94,9 @@ class Device {
                            const KvLayer& kv) = 0;
   virtual void do_attend(const ConstTensor& q, const KvLayer& kv, const Batch& batch, float scale,
                          const Tensor& out) = 0;
-  virtual void do_swiglu(const ConstTensor& gate, const ConstTensor& up, const Tensor& out) = 0;
+  virtual void do_mlp_add(const ConstTensor& h, const Mlp& mlp, const Tensor& x) = 0;
   virtual void do_route(const ConstTensor& logits, bool normalise, const Routing& routing) = 0;
-  virtual void do_experts_add(const ConstTensor& h, const Experts& experts, const Routing& routing,
+  virtual void do_experts_add(const ConstTensor& h, const Mlp& experts, const Routing& routing,
                               const Tensor& x) = 0;
   virtual void do_gather_rows(const ConstTensor& x, std::span<const int32_t> rows, const Tensor& out) = 0;
 };

@@ -38,8 +38,8 @@ struct Norm {
   Buffer weight;  // f32 [size]
 };
 
-// The three stacks of a Mixture-of-Experts layer: [E, F, D], [E, F, D], [E, D, F].
-struct Experts {
+// A gated MLP, [F, D], [F, D], [D, F]; or the stacks of a layer's experts, [E, F, D], [E, F, D], [E, D, F].
+struct Mlp {
   Linear gate_proj;
   Linear up_proj;
   Linear down_proj;

@@ -63,12 +63,7 @@ Tensor Qwen3::forward(const Batch& batch, KvCache& kv) {
   return w.logits;
 }
 
-void Qwen3::feed_forward(int i, Workspace& w) {
-  const Mlp& mlp = layers_[static_cast<size_t>(i)].mlp;
-  device_.linear(w.h, {{&mlp.gate_proj, &mlp.up_proj}}, {{w.gate, w.up}});  // [T, F] [T, F]
-  device_.swiglu(w.gate, w.up, w.gate);
-  device_.linear_add(w.gate, mlp.down_proj, w.x);
-}
+void Qwen3::feed_forward(int i, Workspace& w) { device_.mlp_add(w.h, layers_[static_cast<size_t>(i)].mlp, w.x); }
 
 std::vector<Linear*> Qwen3::linears() {
   std::vector<Linear*> all;

@@ -18,13 +18,10 @@ class Qwen3 : public Model {
   std::vector<Linear*> linears() override;
 
  protected:
-  struct Mlp {  // absent (empty names) in a layer with experts
-    Linear gate_proj, up_proj, down_proj;
-  };
   struct Layer {
     Norm input_layernorm, q_norm, k_norm, post_attention_layernorm;
     Linear q_proj, k_proj, v_proj, o_proj;
-    Mlp mlp;
+    Mlp mlp;  // absent (empty names) in a layer with experts
   };
 
   // Adds layer i's feed-forward of w.h to w.x.

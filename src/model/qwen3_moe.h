@@ -20,7 +20,7 @@ class Qwen3Moe final : public Qwen3 {
  private:
   struct MoeBlock {
     Linear gate;  // the router [E, D]
-    Experts switch_mlp;
+    Mlp switch_mlp;
   };
   std::vector<std::optional<MoeBlock>> moe_;  // one a layer; empty where the layer is dense
 };

@@ -20,8 +20,6 @@ size_t lay_out(Workspace& w, std::byte* base, DType dtype, const ModelConfig& co
   place(w.k, dtype, rows, key);
   place(w.v, dtype, rows, key);
   place(w.att, dtype, rows, query);
-  place(w.gate, dtype, rows, config.intermediate_size);
-  place(w.up, dtype, rows, config.intermediate_size);
   place(w.router, dtype, rows, config.num_experts);
   place(w.routing.experts, DType::i32, rows, config.num_experts_per_tok);
   place(w.routing.weights, DType::f32, rows, config.num_experts_per_tok);

@@ -13,8 +13,6 @@ struct Workspace {
   Tensor k;       // [T, K * d]
   Tensor v;       // [T, K * d]
   Tensor att;     // [T, H * d]
-  Tensor gate;    // [T, F] dense layers
-  Tensor up;      // [T, F]
   Tensor router;  // [T, E] layers with experts
   Routing routing;
   Tensor rope;    // f32 [T, d]

@@ -67,7 +67,7 @@ void check_experts(Device& device, const WeightSpec& spec, int64_t rows, bool ad
   const int64_t count = 8, width = 128, hidden = 192, k = 2;
   TestWeight gate(rng, spec, hidden, width, count), up(rng, spec, hidden, width, count);
   TestWeight down(rng, spec, width, hidden, count);
-  Experts experts{device.pack(gate.view), device.pack(up.view), device.pack(down.view)};
+  Mlp experts{device.pack(gate.view), device.pack(up.view), device.pack(down.view)};
   const auto adapt = [&](Linear& linear, TestWeight& weight) {
     linear.lora = std::make_unique<Lora>(random_lora(rng, device, linear.out(), linear.in(), 3, false, count));
     const float* a = reinterpret_cast<const float*>(linear.lora->a.data());
@@ -149,8 +149,8 @@ TEST_P(MoeIsa, SeparateExpertsEqualStack) {
   }
   std::vector<float> h = random_floats(rng, rows * width);
   std::vector<float> stacked(h.size(), 0.0f), separate(h.size(), 0.0f);
-  const Experts a{device->pack(gate.view), device->pack(up.view), device->pack(down.view)};
-  const Experts b{device->pack(apart(gate.view)), device->pack(apart(up.view)), device->pack(apart(down.view))};
+  const Mlp a{device->pack(gate.view), device->pack(up.view), device->pack(down.view)};
+  const Mlp b{device->pack(apart(gate.view)), device->pack(apart(up.view)), device->pack(apart(down.view))};
   device->experts_add(matrix(h, rows, width), a, routed.routing, matrix(stacked, rows, width));
   device->experts_add(matrix(h, rows, width), b, routed.routing, matrix(separate, rows, width));
   EXPECT_EQ(stacked, separate);

@@ -2,6 +2,7 @@
 // took part. So activations are compared with the goldens without a hook in the model.
 #pragma once
 
+#include <cmath>
 #include <map>
 #include <memory>
 #include <string>
@@ -60,13 +61,23 @@ class TracingDevice final : public Device {
   void do_attend(const ConstTensor& q, const KvLayer& kv, const Batch& batch, float scale, const Tensor& out) override {
     device_->attend(q, kv, batch, scale, out);
   }
-  void do_swiglu(const ConstTensor& gate, const ConstTensor& up, const Tensor& out) override {
-    device_->swiglu(gate, up, out);
+  // What lies between its products is computed once more, by other verbs, to be recorded.
+  void do_mlp_add(const ConstTensor& h, const Mlp& mlp, const Tensor& x) override {
+    const int64_t rows = h.shape[0], width = mlp.gate_proj.out();
+    std::vector<float> gate(static_cast<size_t>(rows * width)), up(gate.size());
+    const auto tensor = [&](std::vector<float>& values) {
+      return Tensor{reinterpret_cast<std::byte*>(values.data()), DType::f32, Shape{rows, width}};
+    };
+    linear(h, {{&mlp.gate_proj, &mlp.up_proj}}, {{tensor(gate), tensor(up)}});
+    for (size_t i = 0; i < gate.size(); ++i) gate[i] *= up[i] / (1.0f + std::exp(-gate[i]));
+    record(mlp.down_proj.name() + ":input", tensor(gate));
+    device_->mlp_add(h, mlp, x);
+    record(mlp.down_proj.name() + ":output", x);
   }
   void do_route(const ConstTensor& logits, bool normalise, const Routing& routing) override {
     device_->route(logits, normalise, routing);
   }
-  void do_experts_add(const ConstTensor& h, const Experts& experts, const Routing& routing, const Tensor& x) override {
+  void do_experts_add(const ConstTensor& h, const Mlp& experts, const Routing& routing, const Tensor& x) override {
     device_->experts_add(h, experts, routing, x);
   }
   void do_gather_rows(const ConstTensor& x, std::span<const int32_t> rows, const Tensor& out) override {

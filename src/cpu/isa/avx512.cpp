@@ -25,6 +25,7 @@ float sqrt_f32(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 
 extern const Kernels kAvx512Kernels = {
     .name = "avx512",
+    .tiles = nullptr,
     .lanes = kLanes,
     .panel = kPanel,
     .tile_rows = kTileRows,

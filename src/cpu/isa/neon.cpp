@@ -25,6 +25,7 @@ float sqrt_f32(float x) { return vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0); }
 
 extern const Kernels kNeonKernels = {
     .name = "neon",
+    .tiles = nullptr,
     .lanes = kLanes,
     .panel = kPanel,
     .tile_rows = kTileRows,

@@ -309,6 +309,7 @@ void attend(const AttendArgs& a) {
 
 extern const Kernels kScalarKernels = {
     .name = "scalar",
+    .tiles = nullptr,
     .lanes = 1,
     .panel = kPanel,
     .tile_rows = 4,

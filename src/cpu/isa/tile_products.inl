@@ -1,0 +1,278 @@
+// bf16 products in tiles of 16 x 16: weights are the left operand as they lie, activations the right one in pairs.
+//
+// Many tokens (tile_multiply): blocks of 32 weights x 32 tokens, 4 tiles of sums, so that each load serves two
+// products: a step costs 4 loads (32 cycles from L1) and 4 products (64 cycles). A sliver's chunk (32 tokens x 256
+// positions, 16 KiB) stays in L1 while the panel streams past it from L2.
+// Few tokens (tile_stream): 16 rows of weights at a time are made bf16 in L1 and multiplied at once; two rows are
+// unpacked for each step of products, so that both units work at the same time.
+struct alignas(64) TileConfig {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+// The tiles of this thread, for as long as it lives.
+struct Tiles {
+  Tiles() {
+    const TileConfig config;
+    // GCC 12 believes that _tile_loadconfig reads 8 bytes and would drop the stores to the rest.
+    asm volatile("" : : "r"(&config) : "memory");
+    _tile_loadconfig(&config);
+  }
+  ~Tiles() { _tile_release(); }
+};
+
+// Columns of a block of positions, 16 tokens each, become the rows of a token tile: pairs of positions interleaved.
+// cols[i] is column i of the block; c as codes_per_lane; out is the block's first step of the tile.
+void store_block(const F32* cols, int c, uint16_t* out) {
+  alignas(64) static constexpr uint16_t kInterleave[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                           8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const __m512i interleave = _mm512_load_si512(kInterleave);
+  for (int step = 0; step < c; ++step, out += kSliverStep)
+    for (int pair = 0; pair < kTileEdge; ++pair)
+      _mm512_storeu_si512(out + pair * kStep,
+                          _mm512_permutexvar_epi16(
+                              interleave, bf16_pair(cols[2 * pair * c + step], cols[(2 * pair + 1) * c + step])));
+}
+
+void tile_pack(const TilePackArgs& a) {
+  const int c = tile_codes_per_lane(*a.w);
+  const int64_t block = kStep * c;
+  F32 cols[kPositionBlock];
+  for (int first = 0; first < a.rows; first += kTileEdge) {
+    uint16_t* out = a.out + first / kTileEdge * kTileElements;
+    for (int64_t begin = a.begin; begin < a.end; begin += block, out += c * kSliverStep) {
+      for (int64_t i = 0; i < block; i += kLanes) {
+        for (int t = 0; t < kTileEdge; ++t) {
+          const int64_t left = a.w->in - begin - i;
+          cols[i + t] = first + t < a.rows && left > 0 ? F32::load(a.x[first + t] + begin + i, left) : F32::zero();
+        }
+        transpose(cols + i);
+      }
+      store_block(cols, c, out);
+    }
+  }
+}
+
+// kRows row tiles x kTokens token tiles over `steps` steps.
+template <int kRows, int kTokens>
+void tile_block(const uint16_t* a, int64_t a_stride, const uint16_t* b, int64_t steps, float* c, bool accumulate) {
+  constexpr int kC = 256;  // floats of a tile
+  if (accumulate) {
+    _tile_loadd(0, c, 64);
+    if (kTokens > 1) _tile_loadd(1, c + kC, 64);
+    if (kRows > 1) _tile_loadd(2, c + 2 * kC, 64);
+    if (kRows > 1 && kTokens > 1) _tile_loadd(3, c + 3 * kC, 64);
+  } else {
+    _tile_zero(0);
+    if (kTokens > 1) _tile_zero(1);
+    if (kRows > 1) _tile_zero(2);
+    if (kRows > 1 && kTokens > 1) _tile_zero(3);
+  }
+  for (int64_t s = 0; s < steps; ++s, a += kTileElements, b += kSliverStep) {
+    _tile_loadd(6, b, 64);
+    _tile_loadd(4, a, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    if (kTokens > 1) {
+      _tile_loadd(7, b + kTileElements, 64);
+      _tile_dpbf16ps(1, 4, 7);
+    }
+    if (kRows > 1) {
+      _tile_loadd(5, a + a_stride, 64);
+      _tile_dpbf16ps(2, 5, 6);
+      if (kTokens > 1) _tile_dpbf16ps(3, 5, 7);
+    }
+  }
+  _tile_stored(0, c, 64);
+  if (kTokens > 1) _tile_stored(1, c + kC, 64);
+  if (kRows > 1) _tile_stored(2, c + 2 * kC, 64);
+  if (kRows > 1 && kTokens > 1) _tile_stored(3, c + 3 * kC, 64);
+}
+
+constexpr int64_t kSumsTile = 512;  // floats of a row tile of a sliver: two token tiles
+
+// Walks the lines of what comes next, a few at a time.
+struct NextRows {
+  TileNext next[2];
+  int which = 0;
+  int64_t at = 0;
+
+  int64_t lines() const {
+    return next[0].rows * ((next[0].width + 126) / 64) + next[1].rows * ((next[1].width + 126) / 64);
+  }
+  void fetch(int64_t count) {
+    while (count-- > 0) {
+      if (next[which].rows == 0 && which == 0) which = 1;
+      TileNext& n = next[which];
+      if (n.rows == 0) return;
+      _mm_prefetch(reinterpret_cast<const char*>(n.bytes + at), _MM_HINT_T1);
+      at += 64;
+      if (at < n.width + 63) continue;  // a row that is not aligned ends in one line more
+      at = 0;
+      n.bytes += n.stride;
+      --n.rows;
+    }
+  }
+};
+
+void tile_multiply(const TileMultiplyArgs& a) {
+  const Tiles tiles;
+  const int slivers = (a.tokens + kSliverTokens - 1) / kSliverTokens;
+  const int64_t panel_stride = a.steps * kTileElements;
+  const int64_t blocks = static_cast<int64_t>(slivers) * ((a.row_tiles + 1) / 2);
+  NextRows next{{a.next[0], a.next[1]}};
+  const int64_t lines = (next.lines() + blocks - 1) / blocks;
+  for (int s = 0; s < slivers; ++s) {
+    const uint16_t* b = a.x + s * a.sliver_stride;
+    float* c = a.sums + static_cast<int64_t>(s) * a.row_tiles * kSumsTile;
+    const bool wide = a.tokens - s * kSliverTokens > kTileEdge;
+    for (int r = 0; r < a.row_tiles; r += 2, c += 2 * kSumsTile) {
+      const uint16_t* panel = a.panel + r * panel_stride;
+      next.fetch(lines);
+      if (r + 1 < a.row_tiles) {
+        wide ? tile_block<2, 2>(panel, panel_stride, b, a.steps, c, a.accumulate)
+             : tile_block<2, 1>(panel, panel_stride, b, a.steps, c, a.accumulate);
+      } else {
+        wide ? tile_block<1, 2>(panel, panel_stride, b, a.steps, c, a.accumulate)
+             : tile_block<1, 1>(panel, panel_stride, b, a.steps, c, a.accumulate);
+      }
+    }
+  }
+}
+
+// One tile of sums [16 rows][16 tokens] into y[token][row].
+void store_tile(const float* sums, int rows, int tokens, float* y, int64_t y_stride, bool add) {
+  F32 square[kTileEdge];
+  for (int r = 0; r < kTileEdge; ++r) square[r] = F32::load(sums + r * kTileEdge);
+  transpose(square);
+  for (int t = 0; t < tokens && t < kTileEdge; ++t) {
+    float* to = y + t * y_stride;
+    (add ? F32::load(to, rows) + square[t] : square[t]).store(to, rows);
+  }
+}
+
+void tile_store(const TileStoreArgs& a) {
+  const int row_tiles = (a.rows + kTileEdge - 1) / kTileEdge;
+  for (int t = 0; t < a.tokens; t += kTileEdge) {
+    const float* sums = a.sums + t / kSliverTokens * row_tiles * kSumsTile + t % kSliverTokens / kTileEdge * 256;
+    for (int r = 0; r < a.rows; r += kTileEdge, sums += kSumsTile)
+      store_tile(sums, a.rows - r, a.tokens - t, a.y + t * a.y_stride + r, a.y_stride, a.add);
+  }
+}
+
+F32 silu_times(F32 gate, F32 up) { return gate / (F32::all(1.0f) + exp(F32::zero() - gate)) * up; }
+
+void tile_gate(const TileGateArgs& a) {
+  const int row_tiles = (a.rows + kTileEdge - 1) / kTileEdge;
+  const int c = tile_codes_per_lane(*a.down);
+  const int block = static_cast<int>(kStep) * c;
+  const int64_t end = (a.down->in + kPositionBlock - 1) / kPositionBlock * kPositionBlock;
+  const bool last = a.first + a.rows >= a.down->in;
+  const int64_t padded = last ? end - a.first : a.rows;  // positions beyond the last column are zeros
+  F32 cols[kPositionBlock];
+  for (int t = 0; t < a.tokens; t += kTileEdge) {
+    const int tile = t % kSliverTokens / kTileEdge;
+    const float* gate = a.sums + static_cast<int64_t>(t / kSliverTokens) * 2 * row_tiles * kSumsTile + tile * 256;
+    const float* up = gate + row_tiles * kSumsTile;
+    uint16_t* out = a.out + t / kSliverTokens * a.sliver_stride + a.first / kStep * kSliverStep + tile * kTileElements;
+    for (int64_t begin = 0; begin < padded; begin += block, out += c * kSliverStep) {
+      for (int i = 0; i < block; ++i) {
+        const int64_t row = begin + i, at = row / kTileEdge * kSumsTile + row % kTileEdge * kTileEdge;
+        cols[i] = row < a.rows ? silu_times(F32::load(gate + at), F32::load(up + at)) : F32::zero();
+      }
+      store_block(cols, c, out);
+    }
+  }
+}
+
+// Lines of the rows of a tile, some positions ahead, on into the next 16 rows. Row r of the tile starts at
+// codes + r * row_bytes.
+void fetch_ahead(const Matrix& w, const unsigned char* row, int64_t at, int64_t bytes) {
+  constexpr int64_t kStreamAhead = 512;
+  int64_t ahead = at + kStreamAhead;
+  while (ahead >= w.row_bytes) {
+    ahead -= w.row_bytes;
+    row += kTileEdge * w.row_bytes;
+  }
+  for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(row + ahead + i), _MM_HINT_T0);
+}
+
+// kTokens token tiles. The sums are split over 4 / kTokens chains of steps, since a product's result is there only
+// after more than three others.
+template <int kTokens, class Format>
+void stream_tile(const TileStreamArgs& a, int64_t first, uint16_t* buffers, float* sums) {
+  const Matrix& w = *a.w;
+  const int64_t units = (w.in + kPositionBlock - 1) / kPositionBlock;
+  const int64_t unit_bytes = w.in > kPositionBlock ? kPositionBlock * w.row_bytes / w.in : w.row_bytes;
+  const int rows = static_cast<int>(a.end - first < kTileEdge ? a.end - first : kTileEdge);
+  const uint16_t* x = a.x;
+  const auto unpack = [&](int64_t unit, int r) __attribute__((always_inline)) {
+    if (r >= rows) return;  // the buffer holds zeros there
+    const TileRow row(w, first + r);
+    fetch_ahead(w, row.codes, unit * unit_bytes, unit_bytes);
+    Format::positions(row, unit * kPositionBlock, buffers + (unit & 1) * kRowSteps * kTileElements + r * kStep);
+  };
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  for (int r = 0; r < kTileEdge; ++r) unpack(0, r);
+  for (int64_t unit = 0; unit < units; ++unit) {
+    const uint16_t* panel = buffers + (unit & 1) * kRowSteps * kTileElements;
+    const bool more = unit + 1 < units;
+#pragma GCC unroll 4
+    for (int s = 0; s < kRowSteps; s += 2, panel += 2 * kTileElements, x += 2 * kSliverStep) {
+      if (more) unpack(unit + 1, 2 * s), unpack(unit + 1, 2 * s + 1);
+      _tile_loadd(4, panel, 64);
+      _tile_loadd(6, x, 64);
+      if (kTokens > 1) {
+        _tile_loadd(7, x + kTileElements, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+      } else if (s % 4 == 0) {
+        _tile_dpbf16ps(0, 4, 6);
+      } else {
+        _tile_dpbf16ps(2, 4, 6);
+      }
+      if (more) unpack(unit + 1, 2 * s + 2), unpack(unit + 1, 2 * s + 3);
+      _tile_loadd(5, panel + kTileElements, 64);
+      _tile_loadd(6, x + kSliverStep, 64);
+      if (kTokens > 1) {
+        _tile_loadd(7, x + kSliverStep + kTileElements, 64);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+      } else if (s % 4 == 0) {
+        _tile_dpbf16ps(1, 5, 6);
+      } else {
+        _tile_dpbf16ps(3, 5, 6);
+      }
+    }
+  }
+  _tile_stored(0, sums, 64);
+  _tile_stored(1, sums + 256, 64);
+  _tile_stored(2, sums + 512, 64);
+  _tile_stored(3, sums + 768, 64);
+  for (int i = 0; i < 256 * kTokens; i += kLanes) {
+    F32 sum = F32::load(sums + i) + F32::load(sums + 512 + i);
+    if (kTokens == 1) sum = sum + (F32::load(sums + 256 + i) + F32::load(sums + 768 + i));
+    sum.store(sums + i);
+  }
+  for (int t = 0; t < kTokens; ++t)
+    store_tile(sums + t * 256, rows, a.tokens - t * kTileEdge, a.y + t * kTileEdge * a.y_stride + first, a.y_stride,
+               a.add);
+}
+
+void tile_stream(const TileStreamArgs& a) {
+  const Tiles tiles;
+  alignas(64) uint16_t buffers[2 * kRowSteps * kTileElements];
+  alignas(64) float sums[4 * 256];
+  with_tile_format(*a.w, [&](auto format) {
+    using Format = decltype(format);
+    for (int64_t o = a.begin; o < a.end; o += kTileEdge) {
+      if (a.end - o < kTileEdge) memset(buffers, 0, sizeof buffers);
+      a.tokens > kTileEdge ? stream_tile<2, Format>(a, o, buffers, sums) : stream_tile<1, Format>(a, o, buffers, sums);
+    }
+  });
+}

@@ -1,0 +1,43 @@
+// What the parts of the CPU device multiply: descriptions of products, made anew for each call.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/kernels.h"
+#include "device/linear.h"
+
+namespace inkstone {
+
+// Rows of activations: row r is x + (order ? order[r] : r) * stride.
+struct Activations {
+  const float* x;
+  int64_t stride;
+  const int32_t* order;
+  int rows;
+
+  const float* row(int r) const { return x + (order != nullptr ? order[r] : r) * stride; }
+  friend bool operator==(const Activations&, const Activations&) = default;
+};
+
+// y[r] (+)= x[r] W^T
+struct Product {
+  Matrix w;
+  Activations x;
+  float* y;
+  int64_t y_stride;
+  bool add;  // y +=
+};
+
+// y[r] (+)= down(silu(gate x[r]) * up x[r])
+struct GatedProduct {
+  Matrix gate, up, down;
+  Activations x;
+  float* y;
+  int64_t y_stride;
+  bool add;
+};
+
+// The kernels' description of a weight, or of one expert of a stack (-1: no stack).
+Matrix matrix_of(const WeightView& weight, int64_t expert);
+
+}  // namespace inkstone
