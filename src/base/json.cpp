@@ -4,9 +4,7 @@
 
 #include <charconv>
 #include <cmath>
-#include <tuple>
 #include <unordered_set>
-#include <utility>
 
 #include "base/error.h"
 
@@ -153,8 +151,7 @@ Json& Json::operator[](std::string_view key) {
   Object& object = as_object();
   for (auto& [name, value] : object)
     if (name == key) return value;
-  // In place: GCC 12 for Arm warns of a moved Json that nobody set.
-  return object.emplace_back(std::piecewise_construct, std::forward_as_tuple(key), std::tuple<>()).second;
+  return object.emplace_back(std::string(key), Json()).second;
 }
 
 void Json::push_back(Json value) {

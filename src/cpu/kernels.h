@@ -107,10 +107,12 @@ struct AttendArgs {
 
 // Products in a matrix unit: bf16 operands, f32 sums. Weights become bf16 tiles, activations are packed once a call.
 // Layouts, with a step of 32 positions of the input dimension:
-//   panel   [row tile][step][16 rows][32 positions] bf16: weights; rows beyond the last are zeros
-//   sliver  [step][2 token tiles][16 pairs of positions][16 tokens][2] bf16: activations of 32 tokens; tokens beyond
-//           the last are zeros, a second tile of none may be undefined
+//   panel   [row tile][step][tile] bf16: weights; rows beyond the last are zeros
+//   sliver  [step][2 token tiles][tile] bf16: activations of 32 tokens; tokens beyond the last are zeros, a second tile
+//           of none may be undefined
 //   sums    [sliver][row tile][2 token tiles][16 rows][16 tokens] f32
+// A tile holds 16 rows or tokens x 32 positions as the unit wants them. AMX: weights [16 rows][32 positions],
+// activations [16 pairs of positions][16 tokens][2]. BFMMLA: both [8 quads of positions][16 rows or tokens][4].
 // The order of columns is that of `kernels.h` above with L = 32 and c = codes_per_lane() of this table.
 constexpr int kTileEdge = 16;                  // rows or tokens of a tile
 constexpr int64_t kStep = 32;                  // positions of a tile
@@ -239,5 +241,6 @@ extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
 extern const Kernels kNeonKernels;
 extern const TileKernels kAmxTiles;
+extern const TileKernels kNeonBf16Tiles;
 
 }  // namespace inkstone
