@@ -136,6 +136,10 @@ std::byte* reserve_memory(size_t bytes) {
   return static_cast<std::byte*>(address);
 }
 
+void prefer_huge_pages(std::byte* data, size_t bytes) {
+  ::madvise(data, bytes, MADV_HUGEPAGE);  // a wish: without it the same bytes lie in small pages
+}
+
 void release_memory(std::byte* data, size_t bytes) {
   if (data != nullptr) ::munmap(data, std::max<size_t>(bytes, 1));
 }

@@ -28,7 +28,7 @@ std::string cpu_model_name();
 // The vector and matrix instruction sets that the system reports: "avx2 avx512f amx_bf16 ...".
 std::string cpu_features();
 
-// Asks the system to let this process use the tile registers of AMX, once; false where it does not.
+// Asks the system, once, for the tile registers of AMX for all threads of this process. False where there are none.
 bool request_amx();
 
 // Bytes of the data cache at `level` (1 to 3) that one core sees; 0 if the system does not say.
@@ -36,6 +36,8 @@ uint64_t cache_bytes(int level);
 
 // Zeroed memory that is committed only when touched; 64-byte aligned at least. Throws Error(out_of_memory).
 std::byte* reserve_memory(size_t bytes);
+// Asks for pages of 2 MiB where the system offers them on request.
+void prefer_huge_pages(std::byte* data, size_t bytes);
 void release_memory(std::byte* data, size_t bytes);
 
 }  // namespace inkstone

@@ -52,10 +52,14 @@ std::map<int32_t, float> parse_logit_bias(const std::vector<std::string>& entrie
 }  // namespace
 
 void ModelFlags::add_to(CLI::App& verb) {
-  verb.add_option("-m,--model", model, "Folder of a model in MLX format (default: the tiny one inside this program)");
-  verb.add_option("--adapter", adapter, "Folder of a LoRA or DoRA adapter as mlx_lm writes it");
+  add_without_context_to(verb);
   verb.add_option("-c,--ctx-size", ctx_size, "Context in tokens (default: the model's own, as far as memory reaches)")
       ->check(CLI::Range(1, 1 << 24));
+}
+
+void ModelFlags::add_without_context_to(CLI::App& verb) {
+  verb.add_option("-m,--model", model, "Folder of a model in MLX format (default: the tiny one inside this program)");
+  verb.add_option("--adapter", adapter, "Folder of a LoRA or DoRA adapter as mlx_lm writes it");
   verb.add_option("-t,--threads", threads, "Threads (default: all that this process may use)")
       ->check(CLI::Range(1, 1024));
   verb.add_option_function<std::string>(

@@ -22,6 +22,8 @@ struct ModelFlags {
   std::string isa;      // --isa
 
   void add_to(CLI::App& verb);
+  // Of these, --model, --adapter, --threads, --precision and --isa.
+  void add_without_context_to(CLI::App& verb);
   // The folder that --model names; the embedded model, with a word about it on stderr, when it names none.
   std::filesystem::path folder() const;
   LoadOptions load_options() const;

@@ -18,11 +18,6 @@ struct ShowFlags {
   bool json = false;
 };
 
-std::string quantization_text(const Quantization& q) {
-  if (q.mode == QuantMode::none) return "none";
-  return fmt::format("{} {} bits, groups of {}", quant_mode_name(q.mode), q.bits, q.group_size);
-}
-
 Json describe(const Checkpoint& checkpoint, const ModelConfig& config, int context) {
   const double parameters = static_cast<double>(parameter_count(config));
   Json json;

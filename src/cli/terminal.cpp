@@ -107,16 +107,21 @@ void AnswerPrinter::finish() {
   line_open_ = false;
 }
 
-void PromptProgress::show(int done, int total) {
-  if (!stderr_is_terminal() || (done == total && !shown_)) return;
+void ProgressLine::show(std::string_view text) {
+  if (!stderr_is_terminal()) return;
   shown_ = true;
-  write_out(stderr, fmt::format("\r\x1b[K{}", dim(fmt::format("reading {} of {} tokens", done, total))));
-  if (done == total) clear();
+  write_out(stderr, fmt::format("\r\x1b[K{}", dim(text)));
 }
 
-void PromptProgress::clear() {
+void ProgressLine::clear() {
   if (shown_) write_out(stderr, "\r\x1b[K");
   shown_ = false;
+}
+
+void PromptProgress::show(int done, int total) {
+  if (done == total && !line_.shown()) return;  // a prompt read in one piece
+  line_.show(fmt::format("reading {} of {} tokens", done, total));
+  if (done == total) line_.clear();
 }
 
 InterruptGuard::InterruptGuard() {

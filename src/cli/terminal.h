@@ -40,14 +40,26 @@ class AnswerPrinter {
   bool line_open_ = false;  // stdout is in the middle of a line
 };
 
+// What goes on, on one line of a terminal's stderr; each text replaces the one before.
+class ProgressLine {
+ public:
+  ~ProgressLine() { clear(); }
+  void show(std::string_view text);
+  void clear();
+  bool shown() const { return shown_; }
+
+ private:
+  bool shown_ = false;
+};
+
 // "reading 512 of 4096 tokens" on one line of a terminal, for prompts that take a while.
 class PromptProgress {
  public:
   void show(int done, int total);
-  void clear();
+  void clear() { line_.clear(); }
 
  private:
-  bool shown_ = false;
+  ProgressLine line_;
 };
 
 // Ctrl-C while it lives: the first sets interrupted(), the second ends the process with exit code 130.

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cpu/attention.h"
+#include "cpu/ceilings.h"
 #include "cpu/context.h"
 #include "cpu/dispatch.h"
 #include "cpu/matmul.h"
@@ -44,6 +45,7 @@ class CpuDevice final : public Device {
     if (!values.empty()) std::memcpy(buffer.data(), values.data(), values.size_bytes());
     return buffer;
   }
+  Ceilings measure_ceilings() override { return inkstone::measure_ceilings(context_, precision_); }
 
  private:
   void do_download(const ConstTensor& x, std::span<float> out) override;

@@ -236,6 +236,20 @@ struct Kernels {
   void (*attend)(const AttendArgs& args);
 };
 
+// One arithmetic unit at its best: chains of one instruction from register to register, nothing else.
+struct Peak {
+  const char* name;     // "f32", "vnni_int8", "amx_bf16"
+  const char* isa;      // the first table whose kernels may use the unit
+  const char* feature;  // what the system calls it; "" where the table asks for no more
+  double operations;    // of a round; a multiplication and an addition are two
+  void (*run)(int64_t rounds);
+};
+struct PeakTable {
+  const Peak* peaks;
+  int count;
+};
+extern const PeakTable kPeaks;
+
 extern const Kernels kScalarKernels;
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;

@@ -164,7 +164,7 @@ void Multiplier::plan_tasks(std::span<const Product> products) {
 void Multiplier::multiply(std::span<const Product> products) {
   in_vectors_.clear();
   in_tiles_.clear();
-  for (const Product& p : products) (tiles_.takes(p.x.rows) ? in_tiles_ : in_vectors_).push_back(p);
+  for (const Product& p : products) (tiles_.takes(p.w, p.x.rows) ? in_tiles_ : in_vectors_).push_back(p);
   tiles_.multiply(in_tiles_);
   multiply_in_vectors(in_vectors_);
 }

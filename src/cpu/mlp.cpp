@@ -2,25 +2,18 @@
 
 namespace inkstone {
 
-// Adapters add to gate and up before they are multiplied, so theirs must be seen in float32.
-bool MlpMultiplier::in_tiles(const MlpProduct& p) const {
-  const Mlp& mlp = *p.mlp;
-  if (!multiplier_.tiles().takes_mlp(p.x.rows)) return false;
-  for (const Linear* linear : {&mlp.gate_proj, &mlp.up_proj, &mlp.down_proj})
-    if (linear->lora != nullptr) return false;
-  const auto order = [&](const Linear& linear) {
-    return context_.tiles()->codes_per_lane(matrix_of(linear.weight, p.expert));
-  };
-  return order(mlp.gate_proj) == order(mlp.up_proj);
-}
-
 void MlpMultiplier::multiply(std::span<const MlpProduct> products, bool add) {
   fused_.clear();
   apart_.clear();
   for (const MlpProduct& p : products) {
-    if (in_tiles(p)) {
-      fused_.push_back({matrix_of(p.mlp->gate_proj.weight, p.expert), matrix_of(p.mlp->up_proj.weight, p.expert),
-                        matrix_of(p.mlp->down_proj.weight, p.expert), p.x, p.y, p.y_stride, add});
+    const Mlp& mlp = *p.mlp;
+    // Adapters add to gate and up before these are multiplied, so those must be seen in float32.
+    const bool adapted =
+        mlp.gate_proj.lora != nullptr || mlp.up_proj.lora != nullptr || mlp.down_proj.lora != nullptr;
+    const GatedProduct whole{matrix_of(mlp.gate_proj.weight, p.expert), matrix_of(mlp.up_proj.weight, p.expert),
+                             matrix_of(mlp.down_proj.weight, p.expert), p.x, p.y, p.y_stride, add};
+    if (!adapted && multiplier_.tiles().takes(whole)) {
+      fused_.push_back(whole);
     } else {
       apart_.push_back(p);
     }

@@ -23,7 +23,6 @@ class MlpMultiplier {
   void multiply(std::span<const MlpProduct> products, bool add);
 
  private:
-  bool in_tiles(const MlpProduct& product) const;
   void multiply_apart(bool add);
 
   Context& context_;

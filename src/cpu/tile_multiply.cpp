@@ -25,6 +25,19 @@ TileNext next_rows(const Matrix& w, int64_t row, int64_t end, int64_t begin) {
 
 }  // namespace
 
+bool TileMultiplier::takes(const Matrix& w, int rows) const {
+  const bool precise = w.format == WeightFormat::f16 || w.format == WeightFormat::f32 ||
+                       w.scale_format == ScaleFormat::f16 || w.scale_format == ScaleFormat::f32;
+  return context_.tiles() != nullptr && rows >= kLeastRows && !precise;
+}
+
+bool TileMultiplier::takes(const GatedProduct& p) const {
+  for (const Matrix* w : {&p.gate, &p.up, &p.down})
+    if (!takes(*w, p.x.rows)) return false;
+  // Gate and up share one packed input.
+  return p.x.rows > kSliverTokens && context_.tiles()->codes_per_lane(p.gate) == context_.tiles()->codes_per_lane(p.up);
+}
+
 // Products with the same activations in the same order share them; experts have one input each, so only the last few
 // are looked at.
 size_t TileMultiplier::input(const Matrix& w, const Activations& x) {

@@ -15,10 +15,11 @@ class TileMultiplier {
  public:
   explicit TileMultiplier(Context& context) : context_(context) {}
 
-  // Whether products of so many rows are better done here.
-  bool takes(int rows) const { return context_.tiles() != nullptr && rows >= kLeastRows; }
-  // Whether a whole MLP of so many rows is: gate, up and SwiGLU then stay in the matrix unit's layout.
-  bool takes_mlp(int rows) const { return context_.tiles() != nullptr && rows > kSliverTokens; }
+  // Whether so many rows times this weight are better done here. Not what has more than bf16's 8 bits of precision:
+  // checkpoints in f16 or f32, adapters.
+  bool takes(const Matrix& w, int rows) const;
+  // Whether a whole MLP is: gate, up and SwiGLU then stay in the matrix unit's layout.
+  bool takes(const GatedProduct& product) const;
 
   // All products, at once: they must not write what another reads.
   void multiply(std::span<const Product> products);

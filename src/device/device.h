@@ -39,6 +39,21 @@ struct Routing {
   Tensor weights;  // f32 [T, k]
 };
 
+// One arithmetic unit of this machine at its best: every operand in registers, all threads.
+struct UnitPeak {
+  std::string name;     // "f32", "avx512_bf16", "vnni_int8", "amx_bf16", "amx_int8"
+  double tera = 0;      // 10^12 operations a second; a multiplication and an addition are two
+  bool usable = false;  // by kernels of the device's instruction set and precision
+};
+
+// What no program can exceed on this machine, as measured at the time.
+struct Ceilings {
+  std::string isa;       // of the device that measured
+  int threads = 0;       // of it
+  double read_gbps = 0;  // memory far larger than the caches, all threads, best of several ways to read
+  std::vector<UnitPeak> units{};
+};
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -52,6 +67,8 @@ class Device {
   virtual Linear pack(const WeightView& weight) = 0;
   // Copies host floats into device memory.
   virtual Buffer upload(std::span<const float> values) = 0;
+  // Takes about a second, and half a gigabyte meanwhile.
+  virtual Ceilings measure_ceilings() = 0;
   // Copies a tensor into host floats, widening. out.size() == x.shape.elements().
   void download(const ConstTensor& x, std::span<float> out);
 

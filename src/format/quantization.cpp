@@ -136,4 +136,10 @@ const char* quant_mode_name(QuantMode mode) {
   return "?";
 }
 
+std::string quantization_text(const Quantization& quantization) {
+  if (quantization.mode == QuantMode::none) return "none";
+  return fmt::format("{} {} bits, groups of {}", quant_mode_name(quantization.mode), quantization.bits,
+                     quantization.group_size);
+}
+
 }  // namespace inkstone

@@ -22,6 +22,7 @@ void dequantize_row(const WeightView& weight, int64_t row, std::span<float> out)
 
 // Why parameters are not ones that MLX writes ("bits 7: expected 2, 3, 4, 5, 6 or 8"), or "" if they are.
 std::string quantization_problem(const Quantization& quantization);
-const char* quant_mode_name(QuantMode mode);  // "affine"
+const char* quant_mode_name(QuantMode mode);                      // "affine"
+std::string quantization_text(const Quantization& quantization);  // "affine 4 bits, groups of 64", "none"
 
 }  // namespace inkstone

@@ -137,7 +137,10 @@ void write_shard(const std::filesystem::path& path, const std::vector<Planned>& 
   std::vector<TensorSpec> specs;
   for (const Planned& planned : tensors) specs.push_back(planned.spec);
   SafetensorsWriter writer(path, std::move(specs));
-  const ByteSink sink = [&](std::span<const std::byte> bytes) { writer.write(bytes); };
+  const ByteSink sink = [&](std::span<const std::byte> bytes) {
+    writer.write(bytes);
+    if (options.on_piece) options.on_piece();
+  };
   for (const auto& [spec, module] : tensors) {
     const RandomMatrix matrix{std::max<int64_t>(module.experts, 1) * module.out,
                               module.in,

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct RandomCheckpointOptions {
   Quantization quantization;                 // mode none: a plain checkpoint
   uint64_t seed = 0;                         // the same seed gives the same bytes
   uint64_t shard_bytes = uint64_t{5} << 30;  // as mlx_lm splits
+  std::function<void()> on_piece{};          // after each few megabytes; may throw to end it
 };
 
 // Writes config.json, generation_config.json, the shards with their index, tokenizer.json and tokenizer_config.json.

@@ -26,6 +26,7 @@ class TracingDevice final : public Device {
   Buffer allocate(size_t bytes) override { return device_->allocate(bytes); }
   Linear pack(const WeightView& weight) override { return device_->pack(weight); }
   Buffer upload(std::span<const float> values) override { return device_->upload(values); }
+  Ceilings measure_ceilings() override { return device_->measure_ceilings(); }
 
  protected:
   void do_download(const ConstTensor& x, std::span<float> out) override { device_->download(x, out); }
