@@ -17,7 +17,7 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
   set(isa_flags_neon "")
   # What neon_bf16 shares with NEON it includes, too, and does not use all of it.
   set(isa_flags_neon_bf16 -march=armv8.2-a+bf16 -Wno-unused-function)
-  set(isas scalar neon neon_bf16 peaks_plain)
+  set(isas scalar neon neon_bf16 peaks_arm)
 else()
   set(isas scalar peaks_plain)
 endif()
