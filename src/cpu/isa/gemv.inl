@@ -210,7 +210,7 @@ void plain_rows(const GemvArgs& a, int64_t o) {
 
 template <int kR>
 struct GemvUse {
-  static constexpr int kN = kR * 2 + 6 <= F32::kLanes * 2 ? 2 : 1;  // sums in registers: 32 with AVX-512, 16 with AVX2
+  static constexpr int kN = kR * 2 + 6 <= F32::kRegisters ? 2 : 1;
   const GemvArgs& a;
 
   // y[o] = dot(o, scales of row o)

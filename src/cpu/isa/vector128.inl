@@ -1,6 +1,7 @@
 // The vector type of Arm's Advanced SIMD (NEON), part of every AArch64: 4 floats, tails through a small copy.
 struct F32 {
   static constexpr int kLanes = 4;
+  static constexpr int kRegisters = 32;
   float32x4_t v;
 
   static F32 zero() { return {vdupq_n_f32(0)}; }

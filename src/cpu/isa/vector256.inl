@@ -1,6 +1,7 @@
 // The vector type of AVX2 with FMA and F16C: 8 floats, tails by masks or through a small copy.
 struct F32 {
   static constexpr int kLanes = 8;
+  static constexpr int kRegisters = 16;
   __m256 v;
 
   static F32 zero() { return {_mm256_setzero_ps()}; }

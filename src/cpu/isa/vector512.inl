@@ -1,6 +1,7 @@
 // The vector type of AVX-512 (F, BW, DQ, VL): 16 floats, tails by masks.
 struct F32 {
   static constexpr int kLanes = 16;
+  static constexpr int kRegisters = 32;
   __m512 v;
 
   static F32 zero() { return {_mm512_setzero_ps()}; }
