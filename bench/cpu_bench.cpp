@@ -1,5 +1,5 @@
-// CPU kernels through the device's verbs: decoding (GB/s beside a plain read of as much memory), a few rows, prompts
-// (GFLOP/s beside the FMA peak), attention. INKSTONE_ISA and INKSTONE_BENCH_THREADS choose;
+// CPU kernels through the device's verbs: decoding (GB/s), a few rows, prompts (GFLOP/s), attention; the machine's
+// ceilings first. INKSTONE_ISA and INKSTONE_BENCH_THREADS choose;
 // INKSTONE_BENCH_HOT uses one matrix over and over, to see what a kernel costs apart from memory.
 #include <benchmark/benchmark.h>
 
@@ -11,9 +11,6 @@
 #include "base/system.h"
 #include "base/thread_pool.h"
 #include "cpu/cpu_device.h"
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 namespace inkstone {
 namespace {
@@ -44,63 +41,12 @@ Tensor tensor(std::vector<float>& values, int64_t rows, int64_t columns) {
   return {reinterpret_cast<std::byte*>(values.data()), DType::f32, Shape{rows, columns}};
 }
 
-uint64_t read_all(const std::byte* data, int64_t bytes) {
-  uint64_t sum = 0;
-#if defined(__x86_64__)
-  __m128i a = _mm_setzero_si128(), b = a, c = a, d = a;
-  for (int64_t i = 0; i + 64 <= bytes; i += 64) {
-    const __m128i* line = reinterpret_cast<const __m128i*>(data + i);
-    _mm_prefetch(reinterpret_cast<const char*>(data + i + 3072), _MM_HINT_T0);
-    a = _mm_xor_si128(a, _mm_load_si128(line));
-    b = _mm_xor_si128(b, _mm_load_si128(line + 1));
-    c = _mm_xor_si128(c, _mm_load_si128(line + 2));
-    d = _mm_xor_si128(d, _mm_load_si128(line + 3));
-  }
-  a = _mm_xor_si128(_mm_xor_si128(a, b), _mm_xor_si128(c, d));
-  std::memcpy(&sum, &a, 8);
-#else
-  for (int64_t i = 0; i + 8 <= bytes; i += 8) {
-    uint64_t word;
-    std::memcpy(&word, data + i, 8);
-    sum ^= word;
-  }
-#endif
-  return sum;
-}
-
-#if defined(__x86_64__)
-// 16 chains of AVX-512 FMAs from registers: the peak that prompts are measured against.
-__attribute__((target("avx512f"))) float fma_chains(int64_t count) {
-  __m512 sums[16];
-  for (__m512& sum : sums) sum = _mm512_set1_ps(1.0f);
-  const __m512 a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(0.001f);
-  for (int64_t i = 0; i < count; ++i) {
-#pragma GCC unroll 16
-    for (__m512& sum : sums) sum = _mm512_fmadd_ps(sum, a, b);
-  }
-  float total = 0;
-  for (const __m512& sum : sums) total += _mm512_cvtss_f32(sum);
-  return total;
-}
-
-void fma_peak(benchmark::State& state) {
-  if (!__builtin_cpu_supports("avx512f")) return state.SkipWithError("no AVX-512");
-  constexpr int64_t kCount = 1 << 20;
-  ThreadPool threads(bench_threads());
-  for (auto _ : state) threads.run([](int) { benchmark::DoNotOptimize(fma_chains(kCount)); });
-  const double flops = 2e-9 * 16 * 16 * kCount * threads.size() * static_cast<double>(state.iterations());
-  state.counters["GFLOP/s"] = benchmark::Counter(flops, benchmark::Counter::kIsRate);
-}
-#endif
-
-void read_bandwidth(benchmark::State& state) {
-  const Buffer& pool = random_pool();
-  ThreadPool threads(bench_threads());
-  for (auto _ : state)
-    threads.parallel_for(kPoolBytes, 1 << 20, [&](int64_t begin, int64_t end) {
-      benchmark::DoNotOptimize(read_all(pool.data() + begin, end - begin));
-    });
-  state.SetBytesProcessed(state.iterations() * kPoolBytes);
+// What the figures below stand beside, measured once.
+void ceilings(benchmark::State& state) {
+  Ceilings found;
+  for (auto _ : state) found = bench_device()->measure_ceilings();
+  state.counters["read GB/s"] = found.read_gbps;
+  for (const UnitPeak& unit : found.units) state.counters[unit.name + " Tera/s"] = unit.tera;
 }
 
 struct Format {
@@ -216,10 +162,7 @@ void small_verbs(benchmark::State& state) {  // what waking the threads costs: a
 int main(int argc, char** argv) {
   using namespace inkstone;
   using benchmark::RegisterBenchmark;
-  RegisterBenchmark("read", read_bandwidth)->UseRealTime()->Unit(benchmark::kMillisecond);
-#if defined(__x86_64__)
-  RegisterBenchmark("fma_peak", fma_peak)->UseRealTime()->Unit(benchmark::kMillisecond);
-#endif
+  RegisterBenchmark("ceilings", ceilings)->Iterations(1)->UseRealTime()->Unit(benchmark::kMillisecond);
   RegisterBenchmark("pool/run", small_verbs)->UseRealTime();
   for (const Format& format : kFormats) {
     const std::string name = format.name;

@@ -28,7 +28,7 @@ std::string cpu_model_name();
 // The vector and matrix instruction sets that the system reports: "avx2 avx512f amx_bf16 ...".
 std::string cpu_features();
 
-// Asks the system, once, for the tile registers of AMX for all threads of this process. False where there are none.
+// Asks the system to let this process use the tile registers of AMX, once; false where it does not.
 bool request_amx();
 
 // Bytes of the data cache at `level` (1 to 3) that one core sees; 0 if the system does not say.

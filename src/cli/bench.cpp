@@ -105,7 +105,6 @@ void measure(const BenchFlags& flags) {
 void run_bench(const BenchFlags& flags) {
   if (flags.shape.empty() == flags.model.model.empty())
     fail(Errc::usage, "bench: expected either --model FOLDER or --shape NAME");
-  if (flags.shape.empty() && !flags.write.empty()) fail(Errc::usage, "--write: expected --shape with it");
   flags.write.empty() ? measure(flags) : write_weights(flags);
 }
 
@@ -133,18 +132,27 @@ void add_bench(CLI::App& app) {
   std::vector<std::string> names;
   for (const std::string_view name : shape_names()) names.emplace_back(name);
   flags->model.add_without_context_to(*verb);
-  verb->add_option("--shape", flags->shape, "Random weights in a published shape instead of a model")
-      ->check(CLI::IsMember(names));
-  verb->add_option("--bits", flags->bits, "Bits of a weight: 2, 3, 4, 5, 6, 8; 16 or none: not quantised");
-  verb->add_option("--group-size", flags->group_size, "Weights that share a scale: 32, 64 (default) or 128");
+  CLI::Option* shape =
+      verb->add_option("--shape", flags->shape, "Random weights in a published shape instead of a model")
+          ->check(CLI::IsMember(names));
+  verb->add_option("--bits", flags->bits, "Bits of a weight: 2, 3, 4, 5, 6, 8; 16 or none: not quantised")
+      ->needs(shape);
+  verb->add_option("--group-size", flags->group_size, "Weights that share a scale: 32, 64 (default) or 128")
+      ->needs(shape);
   verb->add_option("--mode", flags->mode, "Quantisation: affine (default with --bits), mxfp4, mxfp8, nvfp4")
-      ->check(CLI::IsMember({"affine", "mxfp4", "mxfp8", "nvfp4"}));
+      ->check(CLI::IsMember({"affine", "mxfp4", "mxfp8", "nvfp4"}))
+      ->needs(shape);
   verb->add_option("--dtype", flags->dtype, "Of what is not quantised: bfloat16 (default), float16, float32")
-      ->check(CLI::IsMember({"bfloat16", "float16", "float32"}));
-  verb->add_option("--seed", flags->seed, "The same seed writes the same bytes");
-  verb->add_option("--layers", flags->layers, "Measure the first layers of the shape only and scale tokens/s to all")
-      ->check(CLI::Range(1, 1024));
-  verb->add_option("--write", flags->write, "Write the random weights to this folder and measure nothing");
+      ->check(CLI::IsMember({"bfloat16", "float16", "float32"}))
+      ->needs(shape);
+  verb->add_option("--seed", flags->seed, "The same seed writes the same bytes")->needs(shape);
+  CLI::Option* layers = verb->add_option("--layers", flags->layers,
+                                         "Measure the first layers of the shape only and scale tokens/s to all")
+                            ->check(CLI::Range(1, 1024))
+                            ->needs(shape);
+  verb->add_option("--write", flags->write, "Write the random weights to this folder and measure nothing")
+      ->needs(shape)
+      ->excludes(layers);
   add_list(*verb, "--prompt-tokens", flags->plan.prompt_tokens, 1, 1 << 20,
            "Prompts to read (default: 128,512,2048; 0: none)");
   add_list(*verb, "--depths", flags->plan.depths, 0, 1 << 20,

@@ -1,10 +1,8 @@
 #include "cli/bench_report.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <ctime>
 
-#include "base/error.h"
 #include "cli/terminal.h"
 #include "format/quantization.h"
 #include "format/shapes.h"
@@ -12,16 +10,10 @@
 namespace inkstone {
 namespace {
 
-const UnitPeak& best_unit(const Ceilings& ceilings) {
-  const UnitPeak* best = nullptr;
-  for (const UnitPeak& unit : ceilings.units)
-    if (unit.usable && (best == nullptr || unit.tera > best->tera)) best = &unit;
-  CHECK(best != nullptr);
-  return *best;
-}
+bool is_integer(const UnitPeak& unit) { return unit.name.find("_int") != std::string::npos; }
 
 // "amx_bf16_tflops", "vnni_int8_tops"
-std::string unit_key(const UnitPeak& unit) { return unit.name + (unit.name.ends_with("int8") ? "_tops" : "_tflops"); }
+std::string unit_key(const UnitPeak& unit) { return unit.name + (is_integer(unit) ? "_tops" : "_tflops"); }
 
 std::string today() {
   const std::time_t now = std::time(nullptr);
@@ -55,7 +47,7 @@ Json model_json(const BenchReport& report) {
   return json;
 }
 
-Json result_json(const BenchmarkResult& result, const BenchFigures& figures, bool scaled) {
+Json result_json(const BenchmarkResult& result, const BenchmarkFigures& figures, bool scaled) {
   Json json;
   json["kind"] = result.prefill ? "prefill" : "decode";
   json["tokens"] = result.tokens;
@@ -73,21 +65,6 @@ Json result_json(const BenchmarkResult& result, const BenchFigures& figures, boo
 }
 
 }  // namespace
-
-BenchFigures figures_of(const BenchmarkResult& result, const Ceilings& ceilings) {
-  const UnitPeak& unit = best_unit(ceilings);
-  const auto read_floor = [&](const Cost& cost) { return cost.bytes / (ceilings.read_gbps * 1e9); };
-  const auto unit_floor = [&](const Cost& cost) { return cost.operations / (unit.tera * 1e12); };
-  const auto floor = [&](const Cost& cost) { return std::max(read_floor(cost), unit_floor(cost)); };
-  BenchFigures figures;
-  figures.seconds = result.seconds * (floor(result.whole_cost) / floor(result.cost));
-  figures.tokens_per_s = result.tokens / figures.seconds;
-  figures.gbps = result.cost.bytes / result.seconds * 1e-9;
-  figures.tflops = result.cost.operations / result.seconds * 1e-12;
-  figures.fraction = floor(result.cost) / result.seconds;
-  figures.ceiling = read_floor(result.cost) >= unit_floor(result.cost) ? "read" : unit.name;
-  return figures;
-}
 
 Json report_json(const BenchReport& report) {
   Json json;
@@ -111,7 +88,7 @@ void print_report(const BenchReport& report) {
   const ModelConfig& config = bench.model->config();
   std::string units;
   for (const UnitPeak& unit : ceilings.units)
-    units += fmt::format(", {} {:.3g} {}", unit.name, unit.tera, unit.name.ends_with("int8") ? "TOP/s" : "TFLOP/s");
+    units += fmt::format(", {} {:.3g} {}", unit.name, unit.tera, is_integer(unit) ? "TOP/s" : "TFLOP/s");
   fmt::print("{}, {}, {} thread{}, precision {}, {}\n", cpu_model_name(), ceilings.isa, ceilings.threads,
              ceilings.threads == 1 ? "" : "s", report.f32 ? "f32" : "fast", today());
   fmt::print("ceilings: read {:.1f} GB/s{}\n", ceilings.read_gbps, units);
@@ -129,7 +106,7 @@ void print_report(const BenchReport& report) {
   fmt::print("{:8} {:>7} {:>7} {:>6} {:>10} {:>8} {:>9}  {}\n", "", "tokens", "depth", "batch", "tokens/s", "GB/s",
              "TFLOP/s", "of the ceiling");
   for (const BenchmarkResult& result : report.results) {
-    const BenchFigures figures = figures_of(result, ceilings);
+    const BenchmarkFigures figures = figures_of(result, ceilings);
     fmt::print("{:8} {:7} {:7} {:6} {:10.1f} {:8.2f} {:9.3f}  {:.0f} % {}\n", result.prefill ? "prompt" : "decode",
                result.tokens, result.depth, result.batch, figures.tokens_per_s, figures.gbps, figures.tflops,
                100 * figures.fraction, figures.ceiling);

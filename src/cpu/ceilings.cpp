@@ -52,16 +52,17 @@ uint64_t read_streams(const std::byte* data, int64_t ahead) {
   return sum;
 }
 
-double read_seconds(Context& context, const Buffer& memory, const ReadPlan& plan) {
-  return seconds_of([&] {
-    const int64_t tasks = static_cast<int64_t>(memory.size()) / kTaskBytes;
+// Bytes a second of `tasks` tasks from `data` on.
+double read_rate(Context& context, const std::byte* data, int64_t tasks, const ReadPlan& plan) {
+  const double seconds = seconds_of([&] {
     context.for_each_task(tasks, true, [&](int, int64_t task) {
-      const std::byte* data = memory.data() + task * kTaskBytes;
-      [[maybe_unused]] volatile uint64_t used = plan.streams == 1   ? read_streams<1>(data, plan.ahead)
-                                                : plan.streams == 2 ? read_streams<2>(data, plan.ahead)
-                                                                    : read_streams<4>(data, plan.ahead);
+      const std::byte* begin = data + task * kTaskBytes;
+      [[maybe_unused]] volatile uint64_t used = plan.streams == 1   ? read_streams<1>(begin, plan.ahead)
+                                                : plan.streams == 2 ? read_streams<2>(begin, plan.ahead)
+                                                                    : read_streams<4>(begin, plan.ahead);
     });
   });
+  return static_cast<double>(tasks * kTaskBytes) / seconds;
 }
 
 // Far more than the caches hold, but never more than a quarter of the memory that is free.
@@ -71,30 +72,16 @@ int64_t read_bytes() {
   return std::max(bytes / kTaskBytes * kTaskBytes, kTaskBytes);
 }
 
-double measure_read_gbps(Context& context) {
-  constexpr int kPasses = 2;
-  const Buffer memory = Buffer::host(static_cast<size_t>(read_bytes()));
-  prefer_huge_pages(memory.data(), memory.size());
-  context.for_each_task(static_cast<int64_t>(memory.size()) / kTaskBytes, true, [&](int, int64_t task) {
-    std::memset(memory.data() + task * kTaskBytes, 0x5a, kTaskBytes);  // pages never written are all the same page
-  });
-  double best = 0;
-  for (int pass = 0; pass < kPasses; ++pass)
-    for (const ReadPlan& plan : kReadPlans)
-      best = std::max(best, static_cast<double>(memory.size()) / read_seconds(context, memory, plan));
-  return best * 1e-9;
-}
-
 // The best of several runs, each long enough that waking the threads costs nothing.
-double measure_unit(Context& context, const Peak& peak) {
+double measure_unit(ThreadPool& pool, const Peak& peak) {
   constexpr int kRuns = 8;
   constexpr double kLeastSeconds = 0.005;
   int64_t rounds = 1 << 10;
-  const auto run = [&] { return seconds_of([&] { context.pool.run([&](int) { peak.run(rounds); }); }); };
+  const auto run = [&] { return seconds_of([&] { pool.run([&](int) { peak.run(rounds); }); }); };
   while (run() < kLeastSeconds) rounds *= 2;
   double best = run();
   for (int i = 1; i < kRuns; ++i) best = std::min(best, run());
-  return peak.operations * static_cast<double>(rounds) * context.pool.size() / best * 1e-12;
+  return peak.operations * static_cast<double>(rounds) * pool.size() / best * 1e-12;
 }
 
 bool has_feature(std::string_view feature) {
@@ -121,24 +108,52 @@ bool is_there(const Peak& peak) {
 
 }  // namespace
 
-Ceilings measure_ceilings(Context& context, Precision precision) {
-  Ceilings ceilings{.isa = context.kernels.name, .threads = context.pool.size()};
-  ceilings.read_gbps = measure_read_gbps(context);
-  const int chosen = order_of(context.kernels.name);
+double measure_read_gbps(Context& context) {
+  constexpr int kPasses = 3, kSlices = 4;
+  const int64_t tasks = read_bytes() / kTaskBytes;
+  const Buffer memory = Buffer::host(static_cast<size_t>(tasks * kTaskBytes));
+  prefer_huge_pages(memory.data(), memory.size());
+  context.for_each_task(tasks, true, [&](int, int64_t task) {
+    std::memset(memory.data() + task * kTaskBytes, 0x5a, kTaskBytes);  // pages never written are all the same page
+  });
+  // Each way on a part of the memory, another for each, so that no cache has it; then the best on all of it.
+  const ReadPlan* best_plan = &kReadPlans[0];
+  double best = 0;
+  int64_t slice = 0;
+  for (const ReadPlan& plan : kReadPlans) {
+    const int64_t begin = slice * tasks / kSlices, end = (slice + 1) * tasks / kSlices;
+    slice = (slice + 1) % kSlices;
+    const double rate = read_rate(context, memory.data() + begin * kTaskBytes, end - begin, plan);
+    if (rate > best) best_plan = &plan;
+    best = std::max(best, rate);
+  }
+  for (int pass = 0; pass < kPasses; ++pass)
+    best = std::max(best, read_rate(context, memory.data(), tasks, *best_plan));
+  return best * 1e-9;
+}
+
+std::vector<UnitPeak> measure_units(ThreadPool& pool, const Kernels& kernels, Precision precision) {
+  std::vector<UnitPeak> units;
+  const int chosen = order_of(kernels.name);
   for (int i = 0; i < kPeaks.count; ++i) {
     const Peak& peak = kPeaks.peaks[i];
     const int order = order_of(peak.isa);
     const bool of_chosen = order >= 0 && order <= chosen;
     if (!is_there(peak) || (peak.feature[0] == '\0' && !of_chosen)) continue;
     const std::string_view name = peak.name;
-    // 8-bit activations are not within Precision::fast, 16-bit floats not within f32.
-    const bool precise = name == "f32" || (precision == Precision::fast && name.ends_with("_bf16"));
-    const UnitPeak unit{peak.name, measure_unit(context, peak), of_chosen && precise};
-    // Wider vectors of the same unit replace narrower ones.
-    if (!ceilings.units.empty() && ceilings.units.back().name == unit.name) ceilings.units.pop_back();
-    ceilings.units.push_back(unit);
+    // Precision::fast allows floats of 16 bits, and integers of 16 bits for few rows; 8 bits it does not.
+    const bool fast = of_chosen && precision == Precision::fast;
+    const bool floats = (of_chosen && name == "f32") || (fast && name.ends_with("_bf16"));
+    const UnitPeak unit{peak.name, measure_unit(pool, peak), floats, floats || (fast && name.ends_with("_int16"))};
+    std::erase_if(units, [&](const UnitPeak& narrower) { return narrower.name == unit.name; });
+    units.push_back(unit);
   }
-  return ceilings;
+  return units;
+}
+
+Ceilings measure_ceilings(Context& context, Precision precision) {
+  return {context.kernels.name, context.pool.size(), measure_read_gbps(context),
+          measure_units(context.pool, context.kernels, precision)};
 }
 
 }  // namespace inkstone

@@ -6,7 +6,14 @@
 
 namespace inkstone {
 
-// With all threads of the context. A second or so; its memory is returned before it ends.
+// Both of the below. A second or so.
 Ceilings measure_ceilings(Context& context, Precision precision);
+
+// With all threads of the context, from memory that the caches cannot hold: the best of several ways to read it. The
+// memory is returned.
+double measure_read_gbps(Context& context);
+
+// Every unit that the machine has; of the vectors' float32 that of these kernels' instruction set.
+std::vector<UnitPeak> measure_units(ThreadPool& pool, const Kernels& kernels, Precision precision);
 
 }  // namespace inkstone

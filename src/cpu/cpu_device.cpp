@@ -45,7 +45,7 @@ class CpuDevice final : public Device {
     if (!values.empty()) std::memcpy(buffer.data(), values.data(), values.size_bytes());
     return buffer;
   }
-  Ceilings measure_ceilings() override { return inkstone::measure_ceilings(context_, precision_); }
+  Ceilings measure_ceilings() override { return inkstone::measure_ceilings(context_, context_.precision); }
 
  private:
   void do_download(const ConstTensor& x, std::span<float> out) override;

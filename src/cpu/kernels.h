@@ -119,6 +119,7 @@ constexpr int64_t kStep = 32;                  // positions of a tile
 constexpr int64_t kTileElements = 512;         // of bf16: 1 KiB
 constexpr int64_t kSliverStep = 2 * kTileElements;
 constexpr int kSliverTokens = 32;
+constexpr int64_t kMaxTileChunk = 1024;        // positions that dequantize takes at once
 
 struct TilePackArgs {
   const Matrix* w;        // whose order of positions is wanted
@@ -131,7 +132,7 @@ struct TilePackArgs {
 struct TileDequantizeArgs {
   const Matrix* w;
   int64_t row, rows;   // of the weight; padded with zeros to whole tiles
-  int64_t begin, end;  // positions, multiples of kPositionBlock
+  int64_t begin, end;  // positions, multiples of kPositionBlock; at most kMaxTileChunk
   uint16_t* out;       // panel of (end - begin) / kStep steps
 };
 
@@ -177,11 +178,13 @@ struct TileGateArgs {
 struct TileStreamArgs {
   const Matrix* w;
   int64_t begin, end;
+  int64_t next;  // the row that this thread will most likely begin with next: fetched ahead
   const uint16_t* x;  // one sliver of all steps
   int tokens;
   float* y;
   int64_t y_stride;
   bool add;
+  float* scratch;  // of this thread: 32 * (groups + 16) floats
 };
 
 struct TileKernels {

@@ -2,11 +2,16 @@
 
 #include <algorithm>
 
+#ifndef INKSTONE_PANEL
+#define INKSTONE_PANEL 256
+#define INKSTONE_CHUNK 1024
+#endif
 namespace inkstone {
 namespace {
 
 constexpr int kBlockTokens = 512;               // of a task: its sums stay in L2
-constexpr int64_t kPanelRows = 256;             // of weights: a panel's chunk and its sums stay in L2 together
+constexpr int64_t kPanelRows = INKSTONE_PANEL;  // of weights: a panel's chunk and its sums stay in L2 together
+constexpr int64_t kChunk = INKSTONE_CHUNK;      // positions of a panel: long, for each ends in a load and store of sums
 constexpr int64_t kStreamBytes = 128 * 1024;    // of weights in a task of few tokens
 constexpr int64_t kSerialElements = 16 * 1024;  // of activations that are packed before another thread wakes
 
@@ -15,11 +20,11 @@ int64_t sliver_elements(const Matrix& w) { return padded(w) / kStep * kSliverSte
 int slivers(int rows) { return (rows + kSliverTokens - 1) / kSliverTokens; }
 int row_tiles(int64_t rows) { return static_cast<int>((rows + kTileEdge - 1) / kTileEdge); }
 
-// The bytes of positions [begin, begin + kPositionBlock) of rows [row, end).
+// The bytes of positions [begin, begin + kChunk) of rows [row, end).
 TileNext next_rows(const Matrix& w, int64_t row, int64_t end, int64_t begin) {
   end = std::min(end, w.out);
   if (row >= end || begin >= w.in) return {};
-  const int64_t bytes = w.row_bytes * std::min(kPositionBlock, w.in - begin) / w.in;
+  const int64_t bytes = w.row_bytes * std::min(kChunk, w.in - begin) / w.in;
   return {w.weight + row * w.row_bytes + w.row_bytes * begin / w.in, w.row_bytes, end - row, bytes};
 }
 
@@ -113,9 +118,11 @@ void TileMultiplier::run_tasks() {
   plan_tasks();
   int64_t floats = 0;
   for (const Task& task : tasks_) {
-    if (jobs_[task.job].rows <= kSliverTokens) continue;
-    const int64_t tiles = int64_t{row_tiles(task.end - task.begin)} * (jobs_[task.job].up != nullptr ? 2 : 1);
-    floats = std::max(floats, tiles * kTileEdge * (kPositionBlock / 2 + slivers(task.tokens) * kSliverTokens));
+    const Job& job = jobs_[task.job];
+    floats = std::max(floats, 2 * kTileEdge * (job.w->groups + 16));
+    if (job.rows <= kSliverTokens) continue;
+    const int64_t tiles = int64_t{row_tiles(task.end - task.begin)} * (job.up != nullptr ? 2 : 1);
+    floats = std::max(floats, tiles * kTileEdge * (kChunk / 2 + slivers(task.tokens) * kSliverTokens));
   }
   floats = round_up(floats, 1024) + 64;  // not a multiple of 4 KiB between threads
   float* scratch = context_.floats(Scratch::multiply, floats * context_.pool.size());
@@ -123,22 +130,24 @@ void TileMultiplier::run_tasks() {
     const Task& task = tasks_[static_cast<size_t>(i)];
     const Job& job = jobs_[task.job];
     if (job.rows <= kSliverTokens) {
-      run_stream(job, task);
+      run_stream(job, task, scratch + rank * floats);
     } else {
       run_panel(job, task, scratch + rank * floats);
     }
   });
 }
 
-void TileMultiplier::run_stream(const Job& job, const Task& task) const {
+void TileMultiplier::run_stream(const Job& job, const Task& task, float* scratch) const {
   context_.tiles()->stream({.w = job.w,
                             .begin = task.begin,
                             .end = task.end,
+                            .next = task.end + (task.end - task.begin) * (context_.pool.size() - 1),
                             .x = job.x,
                             .tokens = job.rows,
                             .y = job.y,
                             .y_stride = job.y_stride,
-                            .add = job.add});
+                            .add = job.add,
+                            .scratch = scratch});
 }
 
 // A panel of weight rows: chunk by chunk of the input dimension it becomes bf16 and is multiplied with all tokens.
@@ -146,19 +155,20 @@ void TileMultiplier::run_panel(const Job& job, const Task& task, float* scratch)
   const TileKernels& tiles = *context_.tiles();
   const Matrix& w = *job.w;
   const int64_t rows = task.end - task.begin;
-  const int64_t part = row_tiles(rows) * kTileEdge * kPositionBlock;  // elements of w's panel
+  const int64_t part = row_tiles(rows) * kTileEdge * std::min(kChunk, padded(w));  // elements of w's panel
   const int parts = job.up != nullptr ? 2 : 1;
   uint16_t* panel = reinterpret_cast<uint16_t*>(scratch);
   float* sums = scratch + parts * part / 2;
   const int64_t sliver_stride = sliver_elements(w);
   const uint16_t* x = job.x + task.token / kSliverTokens * sliver_stride;
-  for (int64_t k = 0; k < padded(w); k += kPositionBlock) {
+  for (int64_t k = 0; k < padded(w); k += kChunk) {
+    const int64_t end = std::min(k + kChunk, padded(w));
     // The next chunk; after the last, the first of the panel that this thread will most likely get.
-    const bool last = k + kPositionBlock >= padded(w);
-    const int64_t skip = last ? rows * context_.pool.size() : 0, next = last ? 0 : k + kPositionBlock;
+    const bool last = end == padded(w);
+    const int64_t skip = last ? rows * context_.pool.size() : 0, next = last ? 0 : end;
     TileMultiplyArgs multiply{.panel = panel,
                               .row_tiles = parts * row_tiles(rows),
-                              .steps = kPositionBlock / kStep,
+                              .steps = (end - k) / kStep,
                               .x = x + k / kStep * kSliverStep,
                               .sliver_stride = sliver_stride,
                               .tokens = task.tokens,
@@ -171,7 +181,7 @@ void TileMultiplier::run_panel(const Job& job, const Task& task, float* scratch)
                         .row = task.begin,
                         .rows = rows,
                         .begin = k,
-                        .end = k + kPositionBlock,
+                        .end = end,
                         .out = panel + i * part});
       multiply.next[i] = next_rows(part_w, task.begin + skip, task.end + skip, next);
     }

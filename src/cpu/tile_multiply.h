@@ -59,7 +59,7 @@ class TileMultiplier {
   void pack_unit(const Input& input, int64_t unit, uint16_t* out) const;
   void plan_tasks();
   void run_tasks();
-  void run_stream(const Job& job, const Task& task) const;
+  void run_stream(const Job& job, const Task& task, float* scratch) const;
   void run_panel(const Job& job, const Task& task, float* scratch) const;
   int64_t panel_rows(const Job& job) const;
 

@@ -41,9 +41,11 @@ struct Routing {
 
 // One arithmetic unit of this machine at its best: every operand in registers, all threads.
 struct UnitPeak {
-  std::string name;     // "f32", "avx512_bf16", "vnni_int8", "amx_bf16", "amx_int8"
-  double tera = 0;      // 10^12 operations a second; a multiplication and an addition are two
-  bool usable = false;  // by kernels of the device's instruction set and precision
+  std::string name;  // "f32", "avx512_bf16", "vnni_int16", "vnni_int8", "amx_bf16", "amx_int8"
+  double tera = 0;   // 10^12 operations a second; a multiplication and an addition are two
+  // Whether kernels of the device's instruction set and precision may use it.
+  bool for_prompts = false;
+  bool for_decoding = false;
 };
 
 // What no program can exceed on this machine, as measured at the time.

@@ -35,7 +35,30 @@ std::vector<std::pair<int, int>> decode_points(const BenchmarkPlan& plan) {
   return points;
 }
 
+const UnitPeak& best_unit(const Ceilings& ceilings, bool prefill) {
+  const UnitPeak* best = nullptr;
+  for (const UnitPeak& unit : ceilings.units)
+    if ((prefill ? unit.for_prompts : unit.for_decoding) && (best == nullptr || unit.tera > best->tera)) best = &unit;
+  CHECK(best != nullptr);
+  return *best;
+}
+
 }  // namespace
+
+BenchmarkFigures figures_of(const BenchmarkResult& result, const Ceilings& ceilings) {
+  const UnitPeak& unit = best_unit(ceilings, result.prefill);
+  const auto read_floor = [&](const Cost& cost) { return cost.bytes / (ceilings.read_gbps * 1e9); };
+  const auto unit_floor = [&](const Cost& cost) { return cost.operations / (unit.tera * 1e12); };
+  const auto floor = [&](const Cost& cost) { return std::max(read_floor(cost), unit_floor(cost)); };
+  BenchmarkFigures figures;
+  figures.seconds = result.seconds * (floor(result.whole_cost) / floor(result.cost));
+  figures.tokens_per_s = result.tokens / figures.seconds;
+  figures.gbps = result.cost.bytes / result.seconds * 1e-9;
+  figures.tflops = result.cost.operations / result.seconds * 1e-12;
+  figures.fraction = floor(result.cost) / result.seconds;
+  figures.ceiling = read_floor(result.cost) >= unit_floor(result.cost) ? "read" : unit.name;
+  return figures;
+}
 
 int BenchmarkPlan::blocks() const {
   int blocks = blocks_for(most(prompt_tokens, kFirstPrompt));

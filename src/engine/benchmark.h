@@ -37,6 +37,19 @@ struct BenchmarkResult {
   Cost whole_cost{};   // of one through all layers of the published model, where fewer were measured
 };
 
+// Throughput of a result, and how near it comes to what the machine could do.
+struct BenchmarkFigures {
+  double seconds = 0;  // of the published model: as measured, or scaled to all of its layers
+  double tokens_per_s = 0;
+  double gbps = 0, tflops = 0;
+  double fraction = 0;  // of the speed at which the ceiling alone would bind
+  std::string ceiling;  // "read", or the arithmetic unit
+};
+
+// The floor of a cost is the longer of reading its bytes and computing its operations on the best usable unit. Where
+// only some layers were measured, all of them would take as many times longer as their floor is higher.
+BenchmarkFigures figures_of(const BenchmarkResult& result, const Ceilings& ceilings);
+
 struct BenchmarkCallbacks {
   std::function<void(const std::string&)> progress{};  // what is measured next
   std::function<bool()> cancelled{};

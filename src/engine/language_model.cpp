@@ -21,13 +21,18 @@ std::optional<ChatTemplate> load_template(const std::filesystem::path& folder) {
 
 }  // namespace
 
+// The tokenizer takes about as long to read as the model: a thread of its own reads it meanwhile.
 LanguageModel::LanguageModel(const std::filesystem::path& folder, const LoadOptions& options)
+    : LanguageModel(folder, options, std::async(std::launch::async, [folder] { return Tokenizer::load(folder); })) {}
+
+LanguageModel::LanguageModel(const std::filesystem::path& folder, const LoadOptions& options,
+                             std::future<Tokenizer> tokenizer)
     : checkpoint_(folder),
       config_(load_model_config(folder)),
       generation_config_(load_generation_config(folder)),
       device_(open_device(options.device)),
       model_(load_model(checkpoint_, config_, *device_)),
-      tokenizer_(Tokenizer::load(folder)),
+      tokenizer_(tokenizer.get()),
       chat_template_(load_template(folder)) {
   if (options.adapter) attach_adapter(*model_, *options.adapter);
   const auto& ids = generation_config_.eos_token_ids.empty() ? config_.eos_token_ids : generation_config_.eos_token_ids;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <optional>
 
@@ -47,6 +48,8 @@ class LanguageModel {
   int context_size(int wanted) const;
 
  private:
+  LanguageModel(const std::filesystem::path& folder, const LoadOptions& options, std::future<Tokenizer> tokenizer);
+
   Checkpoint checkpoint_;
   ModelConfig config_;
   GenerationConfig generation_config_;

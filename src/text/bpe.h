@@ -23,7 +23,7 @@ class Bpe {
     struct Node {
       int32_t id;
       uint32_t previous, next;
-      uint32_t rank;  // of the pair that begins here
+      uint64_t pair;  // what the pair that begins here becomes
     };
     std::vector<Node> nodes;
     std::vector<uint64_t> heap;
@@ -32,24 +32,32 @@ class Bpe {
   Bpe() = default;
   // byte_ids: the token of each byte, or -1: such bytes vanish, as in the reference. The rank of a merge is its index;
   // of two merges of one pair the later counts. At most 2^24 - 1 merges; ids below 2^24.
-  Bpe(const std::array<int32_t, 256>& byte_ids, std::vector<Merge> merges);
+  Bpe(const std::array<int32_t, 256>& byte_ids, std::span<const Merge> merges);
 
   // Appends the tokens of `word`. Throws Error(usage) for 4 GB and more.
   void encode(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const;
 
  private:
-  static constexpr uint32_t kNoRank = 0xFFFFFFFF;
+  // What a pair becomes, as rank << 32 | id: the smallest merges first.
+  static constexpr uint64_t kNever = ~uint64_t{0};
   static constexpr size_t kShort = 48;
 
-  uint32_t rank_of(int32_t left, int32_t right) const;
-  void insert(uint32_t rank);
+  struct Slot {
+    uint64_t pair = kNever;  // left << 32 | right
+    uint64_t merged = kNever;
+  };
+  static uint64_t pair_of(int32_t left, int32_t right) {
+    return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+  }
+
+  uint64_t merged(int32_t left, int32_t right) const;
+  size_t home_of(uint64_t pair) const;
   void encode_short(std::string_view word, std::vector<int32_t>& ids) const;
   void encode_long(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const;
 
   std::array<int32_t, 256> byte_ids_{};
-  std::vector<Merge> merges_;
-  std::vector<uint32_t> byte_pair_ranks_;  // [256 * 256]
-  std::vector<uint64_t> slots_;            // 40 bits of the pair's hash, 24 bits of rank + 1; 0 is free
+  std::vector<uint64_t> byte_pairs_;  // [256 * 256], as merged() says
+  std::vector<Slot> slots_;           // open addressing, a power of two, at most two thirds full
   uint64_t seed_ = 0;
 };
 

@@ -3,18 +3,19 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-#include <algorithm>
-
 #include "base/error.h"
+#include "text/qwen_split.h"
 #include "text/split_expression.h"
 #include "text/unicode.h"
 
 namespace inkstone {
 namespace {
 
-// A sane expression takes a few steps a character; a run of blanks that ends without a line break takes one for each.
-constexpr uint32_t kBaseSteps = 1'000'000;
-constexpr size_t kStepsPerByte = 16;
+// Steps a text may take: items of the expression that are tried, and bytes that the match moves between two of them. A
+// sane expression takes a dozen a byte. One that tries everything everywhere ends here, after half a microsecond a
+// byte.
+constexpr size_t kBaseSteps = 1'000'000;
+constexpr size_t kStepsPerByte = 64;
 constexpr size_t kJitStackBytes = size_t{64} << 20;  // reserved only if the default of 32 KB does not do
 constexpr uint32_t kHeapKilobytes = 256 << 10;       // for the interpreter, where there is no JIT
 
@@ -40,7 +41,7 @@ std::string message_of(int error) {
 }  // namespace
 
 struct Pretokenizer::State {
-  std::unique_ptr<pcre2_code, FreeCode> code;
+  std::unique_ptr<pcre2_code, FreeCode> code;  // none: kQwenSplit
   bool jit = false;
   std::string origin;
 };
@@ -49,6 +50,20 @@ struct Pretokenizer::Scratch::State {
   std::unique_ptr<pcre2_match_data, FreeMatchData> data;
   std::unique_ptr<pcre2_match_context, FreeMatchContext> context;
   std::unique_ptr<pcre2_jit_stack, FreeJitStack> stack;
+  size_t steps_left = 0;
+  size_t place = 0;  // of the last step
+
+  // PCRE2's own limit counts no scan of a repeated class and begins anew at each place; its automatic callouts, one
+  // before each item, see everything.
+  static int count(pcre2_callout_block* block, void* user) {
+    State& state = *static_cast<State*>(user);
+    const size_t at = block->current_position;
+    const size_t steps = 1 + (at > state.place ? at - state.place : state.place - at);
+    state.place = at;
+    if (steps > state.steps_left) return PCRE2_ERROR_MATCHLIMIT;
+    state.steps_left -= steps;
+    return 0;
+  }
 };
 
 const std::string& Pretokenizer::gpt2_pattern() {
@@ -68,6 +83,9 @@ std::string Pretokenizer::literal(std::string_view text) {
 }
 
 Pretokenizer Pretokenizer::compile(std::string_view expression, std::string_view origin) {
+  auto state = std::make_unique<State>();
+  state->origin = origin;
+  if (expression == kQwenSplit) return Pretokenizer(std::move(state));
   const std::string pattern = pcre_of_split_expression(expression, origin);
   const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(
       pcre2_compile_context_create(nullptr), &pcre2_compile_context_free);
@@ -76,10 +94,9 @@ Pretokenizer Pretokenizer::compile(std::string_view expression, std::string_view
   pcre2_set_parens_nest_limit(context.get(), 50);
   int error = 0;
   PCRE2_SIZE offset = 0;
-  auto state = std::make_unique<State>();
-  state->origin = origin;
   state->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                                  PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, context.get()));
+                                  PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT, &error, &offset,
+                                  context.get()));
   if (!state->code)
     fail(Errc::unsupported, "{}: Split expression does not compile: {} at byte {}", origin, message_of(error), offset);
   state->jit = pcre2_jit_compile(state->code.get(), PCRE2_JIT_COMPLETE) == 0;
@@ -92,22 +109,26 @@ Pretokenizer::Pretokenizer(Pretokenizer&&) noexcept = default;
 Pretokenizer& Pretokenizer::operator=(Pretokenizer&&) noexcept = default;
 
 Pretokenizer::Scratch::Scratch(const Pretokenizer& owner) : state_(std::make_unique<State>()) {
+  if (!owner.state_->code) return;
   state_->data.reset(pcre2_match_data_create_from_pattern(owner.state_->code.get(), nullptr));
   state_->context.reset(pcre2_match_context_create(nullptr));
   if (!state_->data || !state_->context) throw std::bad_alloc();
   pcre2_set_heap_limit(state_->context.get(), kHeapKilobytes);
+  pcre2_set_match_limit(state_->context.get(), UINT32_MAX);
+  pcre2_set_callout(state_->context.get(), &State::count, state_.get());
 }
 Pretokenizer::Scratch::~Scratch() = default;
 Pretokenizer::Scratch::Scratch(Scratch&&) noexcept = default;
+
+void Pretokenizer::Pieces::begin() {
+  scratch_.state_->steps_left = kBaseSteps + text_.size() * kStepsPerByte;
+  scratch_.state_->place = 0;
+}
 
 void Pretokenizer::Pieces::find_match(size_t from) {
   Scratch::State& scratch = *scratch_.state_;
   const State& state = *owner_.state_;
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text_.data());
-  if (position_ == 0 && from == 0) {
-    const size_t steps = kBaseSteps + std::min(text_.size(), size_t{100} << 20) * kStepsPerByte;
-    pcre2_set_match_limit(scratch.context.get(), static_cast<uint32_t>(steps));
-  }
   const auto match = [&] {
     return state.jit ? pcre2_jit_match(state.code.get(), subject, text_.size(), from, 0, scratch.data.get(),
                                        scratch.context.get())
@@ -123,6 +144,9 @@ void Pretokenizer::Pieces::find_match(size_t from) {
   }
   if (result == PCRE2_ERROR_NOMATCH) {
     match_begin_ = match_end_ = text_.size();
+  } else if (result == PCRE2_ERROR_MATCHLIMIT) {
+    fail(Errc::unsupported, "{}: Split expression: needs more than {} steps for a text of {} bytes", state.origin,
+         kBaseSteps + text_.size() * kStepsPerByte, text_.size());
   } else if (result < 0) {
     fail(Errc::unsupported, "{}: Split expression: {} on a text of {} bytes", state.origin, message_of(result),
          text_.size());
@@ -135,6 +159,13 @@ void Pretokenizer::Pieces::find_match(size_t from) {
 }
 
 bool Pretokenizer::Pieces::next(std::string_view& piece) {
+  if (!owner_.state_->code) {
+    if (position_ == text_.size()) return false;
+    const size_t end = qwen_piece_end(text_, position_);
+    piece = text_.substr(position_, end - position_);
+    position_ = end;
+    return true;
+  }
   while (position_ < text_.size()) {
     if (!has_match_) find_match(position_);
     if (match_begin_ > position_) {  // what lies between two matches

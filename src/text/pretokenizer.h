@@ -40,11 +40,14 @@ class Pretokenizer {
   class Pieces {
    public:
     Pieces(const Pretokenizer& owner, std::string_view text, Scratch& scratch)
-        : owner_(owner), text_(text), scratch_(scratch) {}
+        : owner_(owner), text_(text), scratch_(scratch) {
+      begin();
+    }
     // False at the end. Throws Error(unsupported) if the expression needs more steps than a sane one does.
     bool next(std::string_view& piece);
 
    private:
+    void begin();
     void find_match(size_t from);
 
     const Pretokenizer& owner_;

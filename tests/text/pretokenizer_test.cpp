@@ -81,6 +81,23 @@ TEST(Pretokenizer, GivesUpOnExpressionsThatExplode) {
   EXPECT_THROW(split("(?:a|aa)+[bc]", text), Error);
 }
 
+// Each match alone is cheap enough, all of them together are not: the budget is the text's.
+TEST(Pretokenizer, GivesUpOnExpressionsThatCrawlOverATextOfManyMatches) {
+  std::string text;
+  while (text.size() < 1 << 20) text += std::string(1000, 'a') + ' ';
+  for (const char* expression : {"a*b|c", "(?:a|aa)*?c", "(?=a*b)d|a"}) {
+    try {
+      split(expression, text);
+      ADD_FAILURE() << expression;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Errc::unsupported);
+      EXPECT_TRUE(std::string_view(error.what()).starts_with("test: Split expression: needs more than "))
+          << error.what();
+    }
+  }
+  EXPECT_GT(split("(?:" + std::string(kSmallSplit) + ")", text).size(), 1000);
+}
+
 TEST(Pretokenizer, LongRunsNeedNoStack) {
   const std::string blanks(1 << 20, ' ');
   EXPECT_EQ(split(kSmallSplit, blanks + "x").size(), 2);

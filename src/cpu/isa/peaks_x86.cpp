@@ -11,13 +11,14 @@ namespace {
 
 #define INKSTONE_CHAINS(INSTRUCTION)                                                                    \
   INSTRUCTION("0")                                                                                      \
-  INSTRUCTION("1") INSTRUCTION("2") INSTRUCTION("3") INSTRUCTION("4") INSTRUCTION("5") INSTRUCTION("6") \
-      INSTRUCTION("7") INSTRUCTION("8") INSTRUCTION("9") INSTRUCTION("10") INSTRUCTION("11")
+  INSTRUCTION("1")                                                                                      \
+  INSTRUCTION("2") INSTRUCTION("3") INSTRUCTION("4") INSTRUCTION("5") INSTRUCTION("6") INSTRUCTION("7") \
+      INSTRUCTION("8") INSTRUCTION("9") INSTRUCTION("10") INSTRUCTION("11")
 #define INKSTONE_VECTORS \
   "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm14", "xmm15"
 
 const float kShrink = 0.999f, kGrow = 0.001f;  // x = 0.999 x + 0.001 stays near 1: neither infinite nor subnormal
-const uint32_t kPairs = 0x3a833a83;            // two bf16 of 0.001, or four small bytes
+const uint32_t kPairs = 0x3a833a83;            // two bf16 of 0.001, or integers of 16 or 8 bits
 
 void sse2_f32(int64_t rounds) {
 #define INKSTONE_MULTIPLY_ADD(n) "mulps %%xmm14, %%xmm" n "\n addps %%xmm15, %%xmm" n "\n"
@@ -46,6 +47,20 @@ void avx2_f32(int64_t rounds) {
 #undef INKSTONE_CLEAR
 }
 
+// The pairs of products need an addition of their own.
+void avx2_int16(int64_t rounds) {
+#define INKSTONE_DOT(n) "vpmaddwd %%ymm15, %%ymm14, %%ymm13\n vpaddd %%ymm13, %%ymm" n ", %%ymm" n "\n"
+#define INKSTONE_CLEAR(n) "vpxor %%ymm" n ", %%ymm" n ", %%ymm" n "\n"
+  asm volatile(INKSTONE_CHAINS(INKSTONE_CLEAR)
+               "vpbroadcastd %[pairs], %%ymm14\n vpbroadcastd %[pairs], %%ymm15\n"
+               "1:\n" INKSTONE_CHAINS(INKSTONE_DOT) "dec %[rounds]\n jnz 1b\n vzeroupper\n"
+               : [rounds] "+r"(rounds)
+               : [pairs] "m"(kPairs)
+               : INKSTONE_VECTORS, "cc");
+#undef INKSTONE_DOT
+#undef INKSTONE_CLEAR
+}
+
 #define INKSTONE_CLEAR(n) "vpxord %%zmm" n ", %%zmm" n ", %%zmm" n "\n"
 
 void avx512_f32(int64_t rounds) {
@@ -61,6 +76,17 @@ void avx512_f32(int64_t rounds) {
 
 void avx512_bf16(int64_t rounds) {
 #define INKSTONE_DOT(n) "vdpbf16ps %%zmm15, %%zmm14, %%zmm" n "\n"
+  asm volatile(INKSTONE_CHAINS(INKSTONE_CLEAR)
+               "vpbroadcastd %[pairs], %%zmm14\n vpbroadcastd %[pairs], %%zmm15\n"
+               "1:\n" INKSTONE_CHAINS(INKSTONE_DOT) "dec %[rounds]\n jnz 1b\n vzeroupper\n"
+               : [rounds] "+r"(rounds)
+               : [pairs] "m"(kPairs)
+               : INKSTONE_VECTORS, "cc");
+#undef INKSTONE_DOT
+}
+
+void vnni_int16(int64_t rounds) {
+#define INKSTONE_DOT(n) "vpdpwssd %%zmm15, %%zmm14, %%zmm" n "\n"
   asm volatile(INKSTONE_CHAINS(INKSTONE_CLEAR)
                "vpbroadcastd %[pairs], %%zmm14\n vpbroadcastd %[pairs], %%zmm15\n"
                "1:\n" INKSTONE_CHAINS(INKSTONE_DOT) "dec %[rounds]\n jnz 1b\n vzeroupper\n"
@@ -119,7 +145,9 @@ constexpr Peak kTable[] = {
     {.name = "f32", .isa = "scalar", .feature = "", .operations = 12 * 2 * 4, .run = sse2_f32},
     {.name = "f32", .isa = "avx2", .feature = "", .operations = 12 * 2 * 8, .run = avx2_f32},
     {.name = "f32", .isa = "avx512", .feature = "", .operations = 12 * 2 * 16, .run = avx512_f32},
+    {.name = "avx2_int16", .isa = "avx2", .feature = "avx2", .operations = 12 * 2 * 16, .run = avx2_int16},
     {.name = "avx512_bf16", .isa = "avx512", .feature = "avx512_bf16", .operations = 12 * 2 * 32, .run = avx512_bf16},
+    {.name = "vnni_int16", .isa = "avx512", .feature = "avx512_vnni", .operations = 12 * 2 * 32, .run = vnni_int16},
     {.name = "vnni_int8", .isa = "avx512", .feature = "avx512_vnni", .operations = 12 * 2 * 64, .run = vnni_int8},
     {.name = "amx_bf16", .isa = "amx", .feature = "amx_bf16", .operations = 6 * 2 * 16 * 16 * 32, .run = amx_bf16},
     {.name = "amx_int8", .isa = "amx", .feature = "amx_int8", .operations = 6 * 2 * 16 * 16 * 64, .run = amx_int8},

@@ -153,16 +153,36 @@ void store_tile(const float* sums, int rows, int tokens, float* y, int64_t y_str
   }
 }
 
+// 16 tokens x up to 256 rows are gathered here first, so that each token's part of y is written as one run: its lines
+// are pages apart from the next token's.
 void tile_store(const TileStoreArgs& a) {
+  constexpr int kRun = 256;
+  alignas(64) float runs[kTileEdge * kRun];
   const int row_tiles = (a.rows + kTileEdge - 1) / kTileEdge;
   for (int t = 0; t < a.tokens; t += kTileEdge) {
     const float* sums = a.sums + t / kSliverTokens * row_tiles * kSumsTile + t % kSliverTokens / kTileEdge * 256;
-    for (int r = 0; r < a.rows; r += kTileEdge, sums += kSumsTile)
-      store_tile(sums, a.rows - r, a.tokens - t, a.y + t * a.y_stride + r, a.y_stride, a.add);
+    for (int r = 0; r < a.rows; r += kRun) {
+      const int rows = a.rows - r < kRun ? a.rows - r : kRun;
+      for (int i = 0; i < rows; i += kTileEdge, sums += kSumsTile)
+        store_tile(sums, kTileEdge, kTileEdge, runs + i, kRun, false);
+      for (int u = t; u < a.tokens && u < t + kTileEdge; ++u) {
+        float* to = a.y + u * a.y_stride + r;
+        const float* from = runs + (u - t) * kRun;
+        for (int i = 0; i < rows; i += kLanes) {
+          const F32 value = F32::load(from + i);
+          (a.add ? F32::load(to + i, rows - i) + value : value).store(to + i, rows - i);
+        }
+      }
+    }
   }
 }
 
-F32 silu_times(F32 gate, F32 up) { return gate / (F32::all(1.0f) + exp(F32::zero() - gate)) * up; }
+// gate / (1 + e^-gate) * up; the reciprocal from 14 bits by one step of Newton's, since a division takes 16 cycles.
+F32 silu_times(F32 gate, F32 up) {
+  const F32 denominator = F32::all(1.0f) + min(exp(F32::zero() - gate), F32::all(1e38f));
+  const F32 guess{_mm512_rcp14_ps(denominator.v)};
+  return gate * up * (guess * fnma(denominator, guess, F32::all(2.0f)));
+}
 
 void tile_gate(const TileGateArgs& a) {
   const int row_tiles = (a.rows + kTileEdge - 1) / kTileEdge;
@@ -187,67 +207,94 @@ void tile_gate(const TileGateArgs& a) {
   }
 }
 
-// Lines of the rows of a tile, some positions ahead, on into the next 16 rows. Row r of the tile starts at
-// codes + r * row_bytes.
-void fetch_ahead(const Matrix& w, const unsigned char* row, int64_t at, int64_t bytes) {
-  constexpr int64_t kStreamAhead = 512;
-  int64_t ahead = at + kStreamAhead;
-  while (ahead >= w.row_bytes) {
-    ahead -= w.row_bytes;
-    row += kTileEdge * w.row_bytes;
+// The next 16 rows of a matrix, fetched into L2 in the order of memory while these are computed: memory then sees one
+// stream, whatever the order in which tiles want it.
+struct NextBlock {
+  struct Part {  // codes, scales, biases
+    const unsigned char* line;
+    const unsigned char* goal;
+    int64_t bytes;  // a step
+  } parts[3];
+
+  NextBlock(const Matrix& w, int64_t row, int64_t steps) {
+    const int64_t scales = w.groups * scale_bytes(w.scale_format);
+    part(0, w.weight, row, w.row_bytes, steps);
+    part(1, w.scales, row, scales, steps);
+    part(2, w.biases, row, w.biases == nullptr ? 0 : scales, steps);
   }
-  for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(row + ahead + i), _MM_HINT_T0);
+  void part(int i, const unsigned char* from, int64_t row, int64_t row_bytes, int64_t steps) {
+    const unsigned char* start = from + row * row_bytes;
+    parts[i] = {start, start, kTileEdge * row_bytes / steps};
+  }
+  void fetch() {
+    for (Part& p : parts)
+      for (p.goal += p.bytes; p.line < p.goal; p.line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(p.line), _MM_HINT_T1);
+  }
+};
+
+// Two steps into four chains of sums, since a product's result is there only after more than three others: with one
+// token tile, steps 0 to 3 of four have a chain each (kChain 0, 2); with two, even and odd steps.
+template <int kTokens, int kChain = 0>
+void stream_steps(const uint16_t* panel, const uint16_t* x) {
+  _tile_loadd(4, panel, 64);
+  _tile_loadd(5, panel + kTileElements, 64);
+  _tile_loadd(6, x, 64);
+  if (kTokens > 1) {
+    _tile_loadd(7, x + kTileElements, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_loadd(6, x + kSliverStep, 64);
+    _tile_loadd(7, x + kSliverStep + kTileElements, 64);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  } else {
+    _tile_loadd(7, x + kSliverStep, 64);
+    if (kChain == 0) {
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 5, 7);
+    } else {
+      _tile_dpbf16ps(2, 4, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+  }
 }
 
-// kTokens token tiles. The sums are split over 4 / kTokens chains of steps, since a product's result is there only
-// after more than three others.
+// 16 rows of weights, kTokens token tiles.
 template <int kTokens, class Format>
 void stream_tile(const TileStreamArgs& a, int64_t first, uint16_t* buffers, float* sums) {
   const Matrix& w = *a.w;
   const int64_t units = (w.in + kPositionBlock - 1) / kPositionBlock;
-  const int64_t unit_bytes = w.in > kPositionBlock ? kPositionBlock * w.row_bytes / w.in : w.row_bytes;
+  const int64_t unit_bytes = column_bytes(w, kPositionBlock), unit_groups = w.groups > 0 ? kPositionBlock / w.group : 0;
   const int rows = static_cast<int>(a.end - first < kTileEdge ? a.end - first : kTileEdge);
-  const uint16_t* x = a.x;
+  float* const scales = a.scratch;
+  float* const biases = scales + kTileEdge * (w.groups + 16);
+  if (w.groups > 0) widen_groups(w, first * w.groups, rows * w.groups, scales, biases);
+  NextBlock ahead(w, first + kTileEdge < a.end ? first + kTileEdge : a.next, units * kTileEdge);
   const auto unpack = [&](int64_t unit, int r) __attribute__((always_inline)) {
     if (r >= rows) return;  // the buffer holds zeros there
-    const TileRow row(w, first + r);
-    fetch_ahead(w, row.codes, unit * unit_bytes, unit_bytes);
-    Format::positions(row, unit * kPositionBlock, buffers + (unit & 1) * kRowSteps * kTileElements + r * kStep);
+    ahead.fetch();
+    const int64_t group = r * w.groups + unit * unit_groups;
+    const RowPart part{w, w.weight + (first + r) * w.row_bytes + unit * unit_bytes, scales + group, biases + group,
+                       w.in - unit * kPositionBlock};
+    Format::positions(part, buffers + (unit & 1) * kRowSteps * kTileElements + r * kStep);
   };
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
   for (int r = 0; r < kTileEdge; ++r) unpack(0, r);
+  const uint16_t* x = a.x;
   for (int64_t unit = 0; unit < units; ++unit) {
     const uint16_t* panel = buffers + (unit & 1) * kRowSteps * kTileElements;
     const bool more = unit + 1 < units;
-#pragma GCC unroll 4
-    for (int s = 0; s < kRowSteps; s += 2, panel += 2 * kTileElements, x += 2 * kSliverStep) {
-      if (more) unpack(unit + 1, 2 * s), unpack(unit + 1, 2 * s + 1);
-      _tile_loadd(4, panel, 64);
-      _tile_loadd(6, x, 64);
-      if (kTokens > 1) {
-        _tile_loadd(7, x + kTileElements, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-      } else if (s % 4 == 0) {
-        _tile_dpbf16ps(0, 4, 6);
-      } else {
-        _tile_dpbf16ps(2, 4, 6);
-      }
-      if (more) unpack(unit + 1, 2 * s + 2), unpack(unit + 1, 2 * s + 3);
-      _tile_loadd(5, panel + kTileElements, 64);
-      _tile_loadd(6, x + kSliverStep, 64);
-      if (kTokens > 1) {
-        _tile_loadd(7, x + kSliverStep + kTileElements, 64);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-      } else if (s % 4 == 0) {
-        _tile_dpbf16ps(1, 5, 6);
-      } else {
-        _tile_dpbf16ps(3, 5, 6);
-      }
+    for (int s = 0; s < kRowSteps; s += 4, panel += 4 * kTileElements, x += 4 * kSliverStep) {
+      if (more)
+        for (int r = 0; r < 4; ++r) unpack(unit + 1, 2 * s + r);
+      stream_steps<kTokens>(panel, x);
+      if (more)
+        for (int r = 4; r < 8; ++r) unpack(unit + 1, 2 * s + r);
+      stream_steps<kTokens, 2>(panel + 2 * kTileElements, x + 2 * kSliverStep);
     }
   }
   _tile_stored(0, sums, 64);
