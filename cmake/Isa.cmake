@@ -3,13 +3,18 @@
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(isa_flags_scalar "")
   set(isa_flags_avx2 -mavx2 -mfma -mf16c)
-  set(isa_flags_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c)
+  set(isa_flags_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c)
   # What AMX shares with AVX-512 it includes, too, and does not use all of it.
   set(isa_flags_amx ${isa_flags_avx512} -mavx512bf16 -mamx-tile -mamx-bf16 -Wno-unused-function)
   # GCC 12's own AVX-512 header starts from variables that it leaves undefined on purpose.
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     list(APPEND isa_flags_avx512 -Wno-uninitialized -Wno-maybe-uninitialized)
     list(APPEND isa_flags_amx -Wno-uninitialized -Wno-maybe-uninitialized)
+  endif()
+  if(INKSTONE_EMULATE_ISA)
+    # Their intrinsics in plain code over AVX2. Optimised more, it takes minutes to compile.
+    set(isa_flags_avx512 ${isa_flags_avx2} -I${CMAKE_SOURCE_DIR}/tests/emulation -Wno-psabi -O1 -g1)
+    set(isa_flags_amx ${isa_flags_avx512} -Wno-unused-function)
   endif()
   set(isas scalar avx2 avx512 amx peaks_x86)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
@@ -32,3 +37,7 @@ foreach(isa ${isas})
     target_compile_definitions(inkstone_cpu PRIVATE INKSTONE_HAVE_${isa_upper})
   endif()
 endforeach()
+
+# What dispatch.cpp counts as supported.
+set_source_files_properties(${CMAKE_SOURCE_DIR}/src/cpu/dispatch.cpp PROPERTIES
+                            COMPILE_DEFINITIONS INKSTONE_EMULATE_ISA=$<BOOL:${INKSTONE_EMULATE_ISA}>)

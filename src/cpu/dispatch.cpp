@@ -16,9 +16,12 @@ namespace inkstone {
 namespace {
 
 #if defined(__x86_64__)
+// The build of tests: those kernels are plain code there, which runs wherever AVX2 does (tests/emulation).
+constexpr bool kEmulated = INKSTONE_EMULATE_ISA;
+
 struct Features {
   bool avx2 = false;    // with FMA and F16C
-  bool avx512 = false;  // F, BW, DQ, VL
+  bool avx512 = false;  // F, BW, DQ, VL, VNNI
   bool amx = false;     // tiles with bf16, and AVX-512's own bf16 conversions
 };
 
@@ -33,7 +36,7 @@ Features detect() {
   constexpr uint64_t kYmmState = 0x6, kZmmState = 0xe6, kTileState = 0x60000;
   constexpr uint32_t kFma = 1u << 12, kOsxsave = 1u << 27, kAvx = 1u << 28, kF16c = 1u << 29;
   constexpr uint32_t kAvx2 = 1u << 5, kAvx512f = 1u << 16, kAvx512dq = 1u << 17, kAvx512bw = 1u << 30,
-                     kAvx512vl = 1u << 31;
+                     kAvx512vl = 1u << 31, kAvx512vnni = 1u << 11;
   constexpr uint32_t kAmxBf16 = 1u << 22, kAmxTile = 1u << 24, kAvx512Bf16 = 1u << 5;
   Features features;
   uint32_t a = 0, b = 0, c = 0, d = 0;
@@ -45,9 +48,11 @@ Features detect() {
   const bool amx = (d & kAmxTile) != 0 && (d & kAmxBf16) != 0;
   features.avx2 = (state & kYmmState) == kYmmState && (b & kAvx2) != 0;
   constexpr uint32_t kAvx512 = kAvx512f | kAvx512dq | kAvx512bw | kAvx512vl;
-  features.avx512 = features.avx2 && (state & kZmmState) == kZmmState && (b & kAvx512) == kAvx512;
+  const bool avx512 = (state & kZmmState) == kZmmState && (b & kAvx512) == kAvx512 && (c & kAvx512vnni) != 0;
+  features.avx512 = features.avx2 && (avx512 || kEmulated);
   const bool bf16 = __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvx512Bf16) != 0;
-  features.amx = features.avx512 && bf16 && amx && (state & kTileState) == kTileState && request_amx();
+  const bool tiles = bf16 && amx && (state & kTileState) == kTileState && request_amx();
+  features.amx = features.avx512 && (tiles || kEmulated);
   return features;
 }
 #endif

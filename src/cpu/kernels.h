@@ -19,6 +19,8 @@ enum class ScaleFormat : uint8_t { none, f32, f16, bf16, e8m0, e4m3 };
 constexpr int64_t kPositionBlock = 256;
 // Rows that gemv takes at once; more go through pack() and gemm().
 constexpr int kGemvRows = 8;
+// A group of activations whose largest is below this counts as zeros in multiply16: its inverse would overflow.
+constexpr float kSmallest16 = 1e-30f;
 
 // A matrix in the file's own layout: rows of codes, scales and biases, none of them aligned.
 struct Matrix {
@@ -39,13 +41,13 @@ struct GemvArgs {
   const Matrix* w;
   const float* x;  // [rows] rows as prepare() writes them, x_stride floats apart
   int64_t x_stride;
-  int rows;       // 1 .. kGemvRows
+  int rows;       // 1 .. kGemvRows; any number for multiply16
   int64_t begin;  // rows of the weight: [begin, end)
   int64_t end;
   float* y;  // y[r * y_stride + o]
   int64_t y_stride;
   bool add;        // y += instead of y =
-  float* scratch;  // of this thread: 4 * (groups + 320) floats
+  float* scratch;  // of this thread: 8 * (groups + 320) floats
 };
 
 // Positions [begin, end), multiples of kPositionBlock, of some rows of a weight: out[r * stride + p - begin].
@@ -225,6 +227,11 @@ struct Kernels {
   // at most half as many floats again.
   void (*prepare)(const Matrix& w, const float* x, float* prepared);
   void (*gemv)(const GemvArgs& args);
+  // The same for affine and e2m1 weights and any number of rows, from integers of 16 bits: x is q * max|x| / 32767 with
+  // one maximum for each of the weight's groups, and y is the exact product with that but for float32's rounding: an
+  // error of at most sum |w| max|x| / 65534. Groups that hold an infinity or a NaN make y NaN. Room as for prepare().
+  void (*prepare16)(const Matrix& w, const float* x, float* prepared);
+  void (*multiply16)(const GemvArgs& args);
   void (*dequantize)(const DequantizeArgs& args);
   // out[(p - begin) * panel + t] = position p of row t; zeros for t in [rows, panel).
   void (*pack)(const Matrix& w, const float* const* x, int rows, int64_t begin, int64_t end, float* out);

@@ -55,7 +55,7 @@ Matrix plain_matrix(const Buffer& buffer, int64_t out, int64_t in, int64_t slab)
 }
 
 // kernels.h, GemvArgs::scratch.
-int64_t scale_floats(const Matrix& w) { return round_up(4 * (w.groups + 320), 16); }
+int64_t scale_floats(const Matrix& w) { return round_up(8 * (w.groups + 320), 16); }
 // Room for every layout of sums; not a multiple of 4 KiB, so that rows do not fall onto the same cache sets.
 int64_t prepared_floats(int64_t in) { return round_up(in, kPositionBlock) * 3 / 2 + 48; }
 
@@ -86,6 +86,10 @@ Matrix matrix_of(const WeightView& view, int64_t expert) {
   return m;
 }
 
+bool Multiplier::integers(const Matrix& w) const {
+  return context_.precision == Precision::fast && (w.format == WeightFormat::affine || w.format == WeightFormat::e2m1);
+}
+
 void Multiplier::prepare_inputs(std::span<const Product> products) {
   const Kernels& kernels = context_.kernels;
   inputs_.clear();
@@ -97,15 +101,16 @@ void Multiplier::prepare_inputs(std::span<const Product> products) {
     size_t found = inputs_.size();
     for (size_t j = inputs_.size(); j-- > 0 && found == inputs_.size() && j + 4 > inputs_.size();) {
       const Product& q = products[inputs_[j].product];
-      if (q.x == p.x && q.w.group == p.w.group && kernels.codes_per_lane(q.w) == c) found = j;
+      const bool same_order = integers(q.w) == integers(p.w) && kernels.codes_per_lane(q.w) == c;
+      if (q.x == p.x && same_order && q.w.group == p.w.group) found = j;
     }
     input_of_.push_back(found);
     if (found < inputs_.size()) continue;
     const int64_t padded = round_up(p.w.in, kPositionBlock);
-    const bool few = p.x.rows <= kGemvRows;
-    const int64_t count = few ? p.x.rows : (p.x.rows + kernels.panel - 1) / kernels.panel;
-    const int64_t stride = few ? prepared_floats(p.w.in) : padded * kernels.panel;
-    const int64_t input_units = few ? count : count * (padded / kPositionBlock);
+    const bool in_rows = direct(p);
+    const int64_t count = in_rows ? p.x.rows : (p.x.rows + kernels.panel - 1) / kernels.panel;
+    const int64_t stride = in_rows ? prepared_floats(p.w.in) : padded * kernels.panel;
+    const int64_t input_units = in_rows ? count : count * (padded / kPositionBlock);
     inputs_.push_back({i, floats, stride, units, input_units});
     floats += count * stride;
     units += input_units;
@@ -129,8 +134,9 @@ void Multiplier::prepare_inputs(std::span<const Product> products) {
 
 void Multiplier::prepare_unit(const Product& p, const Input& input, int64_t unit, float* out) const {
   const Kernels& kernels = context_.kernels;
-  if (p.x.rows <= kGemvRows) {
-    kernels.prepare(p.w, p.x.row(static_cast<int>(unit)), out + unit * input.stride);
+  if (direct(p)) {
+    (integers(p.w) ? kernels.prepare16 : kernels.prepare)(p.w, p.x.row(static_cast<int>(unit)),
+                                                         out + unit * input.stride);
     return;
   }
   constexpr int kMaxPanel = 64;
@@ -154,7 +160,7 @@ void Multiplier::plan_tasks(std::span<const Product> products) {
   const int64_t task_bytes = std::clamp(bytes / (context_.pool.size() * 8), kMinTaskBytes, kMaxTaskBytes);
   for (size_t i = 0; i < products.size(); ++i) {
     const Matrix& w = products[i].w;
-    const int64_t step = products[i].x.rows <= kGemvRows
+    const int64_t step = direct(products[i])
                              ? round_up(std::max<int64_t>(1, task_bytes / std::max<int64_t>(1, w.row_bytes)), 4)
                              : context_.kernels.tile_rows * kPanelTiles;
     for (int64_t begin = 0; begin < w.out; begin += step) tasks_.push_back({i, begin, std::min(w.out, begin + step)});
@@ -177,7 +183,7 @@ void Multiplier::multiply_in_vectors(std::span<const Product> products) {
   int64_t per_thread = 0;
   for (const Product& p : products) {
     const int64_t panel_rows = kernels.tile_rows * kPanelTiles;
-    const int64_t columns = p.x.rows <= kGemvRows ? 0 : round_up(p.x.rows, kernels.panel);
+    const int64_t columns = direct(p) ? 0 : round_up(p.x.rows, kernels.panel);
     per_thread = std::max(per_thread, panel_rows * (kPositionBlock + columns) + scale_floats(p.w));
   }
   per_thread = round_up(per_thread, 1024);
@@ -186,26 +192,27 @@ void Multiplier::multiply_in_vectors(std::span<const Product> products) {
     const Task& task = tasks_[static_cast<size_t>(i)];
     const Product& product = products[task.product];
     const Input& input = inputs_[input_of_[task.product]];
-    if (product.x.rows <= kGemvRows) {
-      run_few(product, input, task, scratch + rank * per_thread);
+    if (direct(product)) {
+      run_direct(product, input, task, scratch + rank * per_thread);
     } else {
       run_many(product, input, task, scratch + rank * per_thread);
     }
   });
 }
 
-void Multiplier::run_few(const Product& p, const Input& input, const Task& task, float* scratch) const {
+void Multiplier::run_direct(const Product& p, const Input& input, const Task& task, float* scratch) const {
   const float* x = context_.floats_of(Scratch::inputs) + input.offset;
-  context_.kernels.gemv({.w = &p.w,
-                         .x = x,
-                         .x_stride = input.stride,
-                         .rows = p.x.rows,
-                         .begin = task.begin,
-                         .end = task.end,
-                         .y = p.y,
-                         .y_stride = p.y_stride,
-                         .add = p.add,
-                         .scratch = scratch});
+  const auto gemv = integers(p.w) ? context_.kernels.multiply16 : context_.kernels.gemv;
+  gemv({.w = &p.w,
+        .x = x,
+        .x_stride = input.stride,
+        .rows = p.x.rows,
+        .begin = task.begin,
+        .end = task.end,
+        .y = p.y,
+        .y_stride = p.y_stride,
+        .add = p.add,
+        .scratch = scratch});
 }
 
 // A panel of weight rows: chunk by chunk of the input dimension it is dequantised once and multiplied with all rows.

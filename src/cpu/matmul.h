@@ -47,10 +47,14 @@ class Multiplier {
   };
 
   void multiply_in_vectors(std::span<const Product> products);
+  // Precision::fast multiplies as 16-bit integers where the weight is of integers.
+  bool integers(const Matrix& w) const;
+  // The kernel reads the weights as they are; else panels are dequantised first.
+  bool direct(const Product& p) const { return integers(p.w) || p.x.rows <= kGemvRows; }
   void prepare_inputs(std::span<const Product> products);
   void prepare_unit(const Product& product, const Input& input, int64_t unit, float* out) const;
   void plan_tasks(std::span<const Product> products);
-  void run_few(const Product& product, const Input& input, const Task& task, float* scratch) const;
+  void run_direct(const Product& product, const Input& input, const Task& task, float* scratch) const;
   void run_many(const Product& product, const Input& input, const Task& task, float* scratch) const;
   void apply_magnitudes(std::span<const LinearProduct> products, bool add, float* increments);
 

@@ -16,6 +16,7 @@ float sqrt_f32(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 #include "cpu/isa/rows.inl"
 #include "cpu/isa/codes.inl"
 #include "cpu/isa/gemv.inl"
+#include "cpu/isa/multiply16.inl"
 #include "cpu/isa/gemm.inl"
 #include "cpu/isa/store_kv.inl"
 #include "cpu/isa/attend.inl"
@@ -39,6 +40,8 @@ extern const Kernels kAvx2Kernels = {
     .codes_per_lane = codes_per_lane,
     .prepare = prepare,
     .gemv = gemv,
+    .prepare16 = prepare16,
+    .multiply16 = multiply16,
     .dequantize = dequantize,
     .pack = pack,
     .gemm = gemm,

@@ -165,6 +165,54 @@ void gemv(const GemvArgs& a) {
   }
 }
 
+// A row of integers in natural order, then a scale and a sum for each group.
+void prepare16(const Matrix& w, const float* x, float* prepared) {
+  int16_t* codes = reinterpret_cast<int16_t*>(prepared);
+  float* scales = prepared + w.in / 2;
+  float* sums = scales + w.groups;
+  for (int64_t g = 0; g < w.groups; ++g, x += w.group, codes += w.group) {
+    float max = 0, odd = 0;
+    for (int i = 0; i < w.group; ++i) {
+      max = fabsf(x[i]) > max ? fabsf(x[i]) : max;
+      odd += 0.0f * x[i];  // NaN if any is infinite or NaN
+    }
+    const float inverse = max > kSmallest16 ? 32767.0f / max : 0.0f;
+    int32_t sum = 0;
+    for (int i = 0; i < w.group; ++i) {
+      codes[i] = odd == 0.0f ? static_cast<int16_t>(lrintf(x[i] * inverse)) : int16_t{0};
+      sum += codes[i];
+    }
+    scales[g] = (max > kSmallest16 ? max / 32767.0f : 0.0f) + odd;
+    sums[g] = scales[g] * static_cast<float>(sum);
+  }
+}
+
+void multiply16(const GemvArgs& a) {
+  const Matrix& w = *a.w;
+  for (int64_t o = a.begin; o < a.end; ++o) {
+    for (int r = 0; r < a.rows; ++r) {
+      const float* x = a.x + r * a.x_stride;
+      const int16_t* codes = reinterpret_cast<const int16_t*>(x);
+      const float* scales = x + w.in / 2;
+      const float* sums = scales + w.groups;
+      float total = 0;
+      for (int64_t g = 0; g < w.groups; ++g) {
+        int32_t dot = 0;
+        for (int64_t i = g * w.group; i < (g + 1) * w.group; ++i) {
+          const uint32_t code = code_at(w.weight + o * w.row_bytes, i, w.bits);
+          const float value = w.format == WeightFormat::e2m1 ? 2 * from_e2m1(code) : static_cast<float>(code);
+          dot += static_cast<int32_t>(value) * codes[i];
+        }
+        const float scale = scale_at(w.scale_format, w.scales, o * w.groups + g);
+        total += static_cast<float>(dot) * (scale * scales[g]) * (w.format == WeightFormat::e2m1 ? 0.5f : 1.0f);
+        if (w.biases != nullptr) total += scale_at(w.scale_format, w.biases, o * w.groups + g) * sums[g];
+      }
+      float& y = a.y[r * a.y_stride + o];
+      y = (a.add ? y : 0.0f) + total;
+    }
+  }
+}
+
 void dequantize(const DequantizeArgs& a) {
   for (int64_t r = 0; r < a.rows; ++r)
     for (int64_t i = a.begin; i < a.end; ++i)
@@ -323,6 +371,8 @@ extern const Kernels kScalarKernels = {
     .codes_per_lane = codes_per_lane,
     .prepare = prepare,
     .gemv = gemv,
+    .prepare16 = prepare16,
+    .multiply16 = multiply16,
     .dequantize = dequantize,
     .pack = pack,
     .gemm = gemm,

@@ -203,6 +203,93 @@ F32 stream_codes(const unsigned char* unit, int v) {
   return {vcvtq_f32_u32(vandq_u32(codes, vdupq_n_u32((1u << kBits) - 1)))};
 }
 
+// Activations and codes in 16 bits, their sums of products in 32: of the lower four lanes and of the upper four.
+struct I32 {
+  int32x4_t low, high;
+  static I32 zero() { return {vdupq_n_s32(0), vdupq_n_s32(0)}; }
+};
+struct I16 {
+  static constexpr int kLanes = 8;
+  int16x8_t v;
+  static I16 load(const int16_t* p) { return {vld1q_s16(p)}; }
+};
+I32 dot_add(I16 a, I16 b, I32 sum) {
+  return {vmlal_s16(sum.low, vget_low_s16(a.v), vget_low_s16(b.v)), vmlal_high_s16(sum.high, a.v, b.v)};
+}
+// Lane i of the result is of the 16-bit lanes 2 i and 2 i + 1.
+F32 to_f32(I32 a) { return {vcvtq_f32_s32(vpaddq_s32(a.low, a.high))}; }
+void store_rounded(F32 x, int16_t* p) { vst1_s16(p, vqmovn_s32(vcvtnq_s32_f32(x.v))); }  // of at most 32767
+
+// 16 bytes of codes, seen as 16-bit lanes: codes[j] holds code j of every lane.
+template <int kWidth>
+struct Lane16 {
+  static constexpr int kBits = kWidth;
+  static constexpr int kVectors = 16 / kWidth;
+  static void unpack(U32 words, I16* codes) {
+    const uint16x8_t all = vreinterpretq_u16_u32(words.v);
+#pragma GCC unroll 8
+    for (int j = 0; j < kVectors; ++j) {
+      const uint16x8_t low = all >> (j * kWidth);
+      codes[j].v = vreinterpretq_s16_u16(j + 1 == kVectors ? low : vandq_u16(low, vdupq_n_u16((1 << kWidth) - 1)));
+    }
+  }
+};
+// Twice the values of e2m1, which are whole and signed.
+struct Lane16E2m1 {
+  static constexpr int kBits = 4;
+  static constexpr int kVectors = 4;
+  static void unpack(U32 words, I16* codes) {
+    const uint8x16_t bytes = vreinterpretq_u8_u32(words.v);
+    const int8x16_t table = vld1q_s8(kE2m1Twice);
+    const int16x8_t even = vreinterpretq_s16_s8(vqtbl1q_s8(table, vandq_u8(bytes, vdupq_n_u8(15))));
+    const int16x8_t odd = vreinterpretq_s16_s8(vqtbl1q_s8(table, vshrq_n_u8(bytes, 4)));
+    codes[0].v = vshrq_n_s16(vshlq_n_s16(even, 8), 8);
+    codes[1].v = vshrq_n_s16(vshlq_n_s16(odd, 8), 8);
+    codes[2].v = vshrq_n_s16(even, 8);
+    codes[3].v = vshrq_n_s16(odd, 8);
+  }
+};
+
+// 8 codes of a bit stream: a shuffle gives each its two bytes.
+template <int kBits>
+struct StreamTable16 {
+  alignas(16) unsigned char bytes[16] = {};
+  alignas(16) int16_t shifts[8] = {};
+  constexpr StreamTable16() {
+    for (int i = 0; i < 8; ++i) {
+      bytes[2 * i] = static_cast<unsigned char>(i * kBits / 8);
+      bytes[2 * i + 1] = static_cast<unsigned char>(i * kBits / 8 + 1);
+      shifts[i] = static_cast<int16_t>(-(i * kBits % 8));
+    }
+  }
+};
+template <int kBits>
+constexpr StreamTable16<kBits> kStream16{};
+
+// A unit of 32 codes has 4 * kBits bytes; the last loads stay within it.
+template <int kBits>
+void stream_unit16(const unsigned char* unit, I16* codes) {
+  const uint8x16_t table = vld1q_u8(kStream16<kBits>.bytes);
+  const int16x8_t shifts = vld1q_s16(kStream16<kBits>.shifts);
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) {
+    const int at = v * kBits, from = at < 4 * kBits - 8 ? at : 4 * kBits - 8;
+    uint64_t word;
+    memcpy(&word, unit + from, 8);
+    const uint8x16_t bytes = vreinterpretq_u8_u64(vdupq_n_u64(word >> (8 * (at - from))));
+    const uint16x8_t pairs = vshlq_u16(vreinterpretq_u16_u8(vqtbl1q_u8(bytes, table)), shifts);
+    codes[v].v = vreinterpretq_s16_u16(vandq_u16(pairs, vdupq_n_u16((1 << kBits) - 1)));
+  }
+}
+template <>
+void stream_unit16<8>(const unsigned char* unit, I16* codes) {
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) codes[v].v = vreinterpretq_s16_u16(vmovl_u8(vld1_u8(unit + 8 * v)));
+}
+
+// Lane i of the result is the sum of a[i]'s lanes.
+F32 reduce_each(const F32* a) { return {vpaddq_f32(vpaddq_f32(a[0].v, a[1].v), vpaddq_f32(a[2].v, a[3].v))}; }
+
 // Consecutive weights that one load brings to a register tile: an FMA takes lane e.
 constexpr int kElements = 4;
 F32 load_elements(const float* p) { return F32::load(p); }

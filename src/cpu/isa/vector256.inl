@@ -190,6 +190,109 @@ constexpr int kElements = 1;
 F32 load_elements(const float* p) { return F32::all(*p); }
 F32 fma_element(F32 w, int, F32 x, F32 sum) { return fma(w, x, sum); }
 
+// Activations and codes in 16 bits, their sums of products in 32.
+struct I32 {
+  __m256i v;
+  static I32 zero() { return {_mm256_setzero_si256()}; }
+};
+struct I16 {
+  static constexpr int kLanes = 16;
+  __m256i v;
+  static I16 load(const int16_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(p))}; }
+};
+// sum + a[2 i] b[2 i] + a[2 i + 1] b[2 i + 1]
+I32 dot_add(I16 a, I16 b, I32 sum) { return {_mm256_add_epi32(sum.v, _mm256_madd_epi16(a.v, b.v))}; }
+F32 to_f32(I32 a) { return {_mm256_cvtepi32_ps(a.v)}; }
+void store_rounded(F32 x, int16_t* p) {  // of at most 32767
+  const __m256i whole = _mm256_cvtps_epi32(x.v);
+  _mm_storeu_si128(reinterpret_cast<__m128i_u*>(p),
+                   _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1)));
+}
+
+// 32 bytes of codes, seen as 16-bit lanes: codes[j] holds code j of every lane.
+template <int kWidth>
+struct Lane16 {
+  static constexpr int kBits = kWidth;
+  static constexpr int kVectors = 16 / kWidth;
+  static void unpack(U32 words, I16* codes) {
+    const __m256i mask = _mm256_set1_epi16((1 << kWidth) - 1);
+#pragma GCC unroll 8
+    for (int j = 0; j < kVectors; ++j) {
+      const __m256i low = j == 0 ? words.v : _mm256_srli_epi16(words.v, j * kWidth);
+      codes[j].v = j + 1 == kVectors ? low : _mm256_and_si256(low, mask);
+    }
+  }
+};
+// Twice the values of e2m1, which are whole and signed.
+struct Lane16E2m1 {
+  static constexpr int kBits = 4;
+  static constexpr int kVectors = 4;
+  static void unpack(U32 words, I16* codes) {
+    const __m256i nibble = _mm256_set1_epi8(15);
+    const __m256i table =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
+    const __m256i even = _mm256_shuffle_epi8(table, _mm256_and_si256(words.v, nibble));
+    const __m256i odd = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(words.v, 4), nibble));
+    codes[0].v = _mm256_srai_epi16(_mm256_slli_epi16(even, 8), 8);
+    codes[1].v = _mm256_srai_epi16(_mm256_slli_epi16(odd, 8), 8);
+    codes[2].v = _mm256_srai_epi16(even, 8);
+    codes[3].v = _mm256_srai_epi16(odd, 8);
+  }
+};
+
+// 16 codes of a bit stream, 8 in each 128-bit lane: a shuffle gives each code its two bytes, a product by a power of
+// two moves it to the top (there is no shift of 16-bit lanes by variable counts).
+template <int kBits>
+struct StreamTable16 {
+  alignas(32) unsigned char bytes[2][32] = {};
+  alignas(32) uint16_t factors[16] = {};
+  constexpr StreamTable16() {
+    for (int v = 0; v < 2; ++v) {
+      for (int i = 0; i < 16; ++i) {
+        const int at = (v * 16 + i) * kBits / 8 - from(v), shift = i * kBits % 8;
+        bytes[v][2 * i] = static_cast<unsigned char>(at);
+        bytes[v][2 * i + 1] = static_cast<unsigned char>(shift + kBits > 8 ? at + 1 : 0x80);
+        factors[i] = static_cast<uint16_t>(1 << (16 - kBits - shift));
+      }
+    }
+  }
+  // Bytes of a load, and where the load of half v of a unit of 32 codes starts: it ends with the unit at the latest.
+  static constexpr int kLoad = 4 * kBits < 16 ? 8 : 16;
+  static constexpr int from(int v) { return v == 0 ? 0 : 4 * kBits - kLoad; }
+};
+template <int kBits>
+constexpr StreamTable16<kBits> kStream16{};
+
+template <int kBits>
+void stream_unit16(const unsigned char* unit, I16* codes) {
+  using Table = StreamTable16<kBits>;
+  const __m256i factors = _mm256_load_si256(reinterpret_cast<const __m256i*>(kStream16<kBits>.factors));
+#pragma GCC unroll 2
+  for (int v = 0; v < 2; ++v) {
+    const unsigned char* from = unit + Table::from(v);
+    __m256i bytes;
+    if constexpr (Table::kLoad == 16) {
+      bytes = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from)));
+    } else {
+      bytes = _mm256_broadcastq_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(from)));
+    }
+    const __m256i table = _mm256_load_si256(reinterpret_cast<const __m256i*>(kStream16<kBits>.bytes[v]));
+    codes[v].v = _mm256_srli_epi16(_mm256_mullo_epi16(_mm256_shuffle_epi8(bytes, table), factors), 16 - kBits);
+  }
+}
+template <>
+void stream_unit16<8>(const unsigned char* unit, I16* codes) {
+  codes[0].v = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(unit)));
+  codes[1].v = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(unit + 16)));
+}
+
+// Lane i of the result is the sum of a[i]'s lanes.
+F32 reduce_each(const F32* a) {
+  const __m256 low = _mm256_hadd_ps(_mm256_hadd_ps(a[0].v, a[1].v), _mm256_hadd_ps(a[2].v, a[3].v));
+  const __m256 high = _mm256_hadd_ps(_mm256_hadd_ps(a[4].v, a[5].v), _mm256_hadd_ps(a[6].v, a[7].v));
+  return {_mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31))};
+}
+
 void transpose(F32* r) {
   __m256 t[8], u[8];
   for (int i = 0; i < 8; i += 2) {

@@ -1,4 +1,4 @@
-// The vector type of AVX-512 (F, BW, DQ, VL): 16 floats, tails by masks.
+// The vector type of AVX-512 (F, BW, DQ, VL, VNNI): 16 floats, tails by masks.
 struct F32 {
   static constexpr int kLanes = 16;
   static constexpr int kRegisters = 32;
@@ -162,6 +162,103 @@ F32 stream_codes(const unsigned char* unit, int v) {
 constexpr int kElements = 1;
 F32 load_elements(const float* p) { return F32::all(*p); }
 F32 fma_element(F32 w, int, F32 x, F32 sum) { return fma(w, x, sum); }
+
+// Activations and codes in 16 bits, their sums of products in 32.
+struct I32 {
+  __m512i v;
+  static I32 zero() { return {_mm512_setzero_si512()}; }
+};
+struct I16 {
+  static constexpr int kLanes = 32;
+  __m512i v;
+  static I16 load(const int16_t* p) { return {_mm512_loadu_si512(p)}; }
+};
+// sum + a[2 i] b[2 i] + a[2 i + 1] b[2 i + 1]
+I32 dot_add(I16 a, I16 b, I32 sum) { return {_mm512_dpwssd_epi32(sum.v, a.v, b.v)}; }
+F32 to_f32(I32 a) { return {_mm512_cvtepi32_ps(a.v)}; }
+void store_rounded(F32 x, int16_t* p) {  // of at most 32767
+  _mm256_storeu_si256(reinterpret_cast<__m256i_u*>(p), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x.v)));
+}
+
+// 64 bytes of codes, seen as 16-bit lanes: codes[j] holds code j of every lane.
+template <int kWidth>
+struct Lane16 {
+  static constexpr int kBits = kWidth;
+  static constexpr int kVectors = 16 / kWidth;
+  static void unpack(U32 words, I16* codes) {
+    const __m512i mask = _mm512_set1_epi16((1 << kWidth) - 1);
+#pragma GCC unroll 8
+    for (int j = 0; j < kVectors; ++j) {
+      const __m512i low = j == 0 ? words.v : _mm512_srli_epi16(words.v, static_cast<unsigned>(j * kWidth));
+      codes[j].v = j + 1 == kVectors ? low : _mm512_and_si512(low, mask);
+    }
+  }
+};
+// Twice the values of e2m1, which are whole and signed.
+struct Lane16E2m1 {
+  static constexpr int kBits = 4;
+  static constexpr int kVectors = 4;
+  static void unpack(U32 words, I16* codes) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    const __m512i table =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
+    const __m512i even = _mm512_shuffle_epi8(table, _mm512_and_si512(words.v, nibble));
+    const __m512i odd = _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16(words.v, 4), nibble));
+    codes[0].v = _mm512_srai_epi16(_mm512_slli_epi16(even, 8), 8);
+    codes[1].v = _mm512_srai_epi16(_mm512_slli_epi16(odd, 8), 8);
+    codes[2].v = _mm512_srai_epi16(even, 8);
+    codes[3].v = _mm512_srai_epi16(odd, 8);
+  }
+};
+
+// 32 codes of a bit stream, 8 in each 128-bit lane: its words are fetched, then a shuffle gives each code its two
+// bytes.
+template <int kBits>
+struct StreamTable16 {
+  alignas(64) uint32_t words[16] = {};
+  alignas(64) unsigned char bytes[64] = {};
+  alignas(64) uint16_t shifts[32] = {};
+  constexpr StreamTable16() {
+    for (int i = 0; i < 16; ++i) words[i] = static_cast<uint32_t>(i / 4 * kBits / 4 + i % 4);
+    for (int i = 0; i < 32; ++i) {
+      const int at = i * kBits / 8 - i / 8 * kBits / 4 * 4, shift = i * kBits % 8;
+      bytes[2 * i] = static_cast<unsigned char>(at);
+      bytes[2 * i + 1] = static_cast<unsigned char>(shift + kBits > 8 ? at + 1 : 0x80);
+      shifts[i] = static_cast<uint16_t>(shift);
+    }
+  }
+};
+template <int kBits>
+constexpr StreamTable16<kBits> kStream16{};
+
+template <int kBits>
+void stream_unit16(const unsigned char* unit, I16* codes) {
+  const __m512i stream =
+      _mm512_castsi256_si512(_mm256_maskz_loadu_epi32(static_cast<__mmask8>((1u << kBits) - 1u), unit));
+  const __m512i words = _mm512_permutexvar_epi32(_mm512_load_si512(kStream16<kBits>.words), stream);
+  const __m512i pairs = _mm512_shuffle_epi8(words, _mm512_load_si512(kStream16<kBits>.bytes));
+  codes[0].v = _mm512_and_si512(_mm512_srlv_epi16(pairs, _mm512_load_si512(kStream16<kBits>.shifts)),
+                                _mm512_set1_epi16((1 << kBits) - 1));
+}
+template <>
+void stream_unit16<8>(const unsigned char* unit, I16* codes) {
+  codes[0].v = _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(unit)));
+}
+
+// Lane i of the result is the sum of a[i]'s lanes.
+F32 reduce_each(const F32* a) {
+  F32 v[4];
+  for (int i = 0; i < 4; ++i) {
+    const __m512 p =
+        _mm512_add_ps(_mm512_shuffle_f32x4(a[i].v, a[4 + i].v, 0x44), _mm512_shuffle_f32x4(a[i].v, a[4 + i].v, 0xee));
+    const __m512 q = _mm512_add_ps(_mm512_shuffle_f32x4(a[8 + i].v, a[12 + i].v, 0x44),
+                                   _mm512_shuffle_f32x4(a[8 + i].v, a[12 + i].v, 0xee));
+    v[i].v = _mm512_add_ps(_mm512_shuffle_f32x4(p, q, 0x88), _mm512_shuffle_f32x4(p, q, 0xdd));
+  }
+  const __m512 low = _mm512_add_ps(_mm512_unpacklo_ps(v[0].v, v[1].v), _mm512_unpackhi_ps(v[0].v, v[1].v));
+  const __m512 high = _mm512_add_ps(_mm512_unpacklo_ps(v[2].v, v[3].v), _mm512_unpackhi_ps(v[2].v, v[3].v));
+  return {_mm512_add_ps(_mm512_shuffle_ps(low, high, 0x44), _mm512_shuffle_ps(low, high, 0xee))};
+}
 
 void transpose(F32* r) {
   __m512 t[16];
