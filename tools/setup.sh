@@ -6,8 +6,10 @@ die() { say "$*"; exit 1; }
 
 # packages [all]: the names in packages.txt without a star, or all of them.
 packages() {
-  local name
-  while read -r name _; do
+  local name only here
+  here=$(dpkg --print-architecture 2>/dev/null) || here=
+  while read -r name only _; do
+    case $only in '['*']') [ "$only" = "[$here]" ] || continue ;; esac
     case $name in
       '' | '#'*) ;;
       *'*') if [ "${1:-}" = all ]; then printf '%s\n' "${name%'*'}"; fi ;;

@@ -60,7 +60,9 @@ ResidentMemory resident_memory() {
 
 std::string cpu_model_name() {
   const std::string name = cpuinfo("model name");
-  return name.empty() ? "unknown" : name;
+  if (!name.empty()) return name;
+  const std::string part = cpuinfo("CPU part");  // all that Arm's kernels say
+  return part.empty() ? "unknown" : fmt::format("CPU implementer {}, part {}", cpuinfo("CPU implementer"), part);
 }
 
 std::string cpu_features() {

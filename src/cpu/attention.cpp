@@ -7,13 +7,15 @@
 namespace inkstone {
 namespace {
 
-constexpr int kRangeTokens = 16 * kKvBlockTokens;  // of a split: 128 KiB of K in bf16 at d = 128
-constexpr int kChunkQueries = 96;                  // rows * group of a chunk of a prompt: scores stay in L1
+static_assert(kKvBlockTokens == kKvTokens);
+constexpr int kRangeTokens = 32 * kKvTokens;  // of a split: 256 KiB of K in bf16 at d = 128
+constexpr int kChunkQueries = 128;            // rows * group of a chunk of a prompt: what reads K and V together
 
-// Queries, scores and results with padded rows, and one KV block as floats: kernels.h, AttendArgs::scratch.
+// What an attend kernel keeps: queries, scores and results with padded rows, and some KV blocks as it computes with
+// them. The matrix unit takes 32 queries at a time.
 int64_t attend_scratch_floats(int queries, int d) {
-  const int64_t width = round_up(d, 64);
-  return queries * (std::max(width, kPositionBlock) + kKvBlockTokens + width) + 2 * kKvBlockTokens * width + 64;
+  const int64_t width = round_up(d, 64), rows = round_up(queries, 32);
+  return rows * (std::max(width, kPositionBlock) + 64 + width) + 128 * width + 16 * 1024;
 }
 int64_t part_floats(int64_t queries, int d) { return round_up(queries * (d + 2), 16); }
 
@@ -98,18 +100,16 @@ void Attention::run(const Task& task, float* scratch) {
     max = out + static_cast<int64_t>(queries) * d_;
     sum = max + queries;
   }
-  const bool bf16 = kv_->k.dtype == DType::bf16;
-  const int64_t head_floats = static_cast<int64_t>(kKvBlockTokens) * d_;
-  const int64_t head_bytes = task.kv_head * head_floats * dtype_size(kv_->k.dtype);
+  const int64_t head_bytes = kKvTokens * d_ * dtype_size(kv_->k.dtype);
   context_.kernels.attend({.q = q,
                            .limits = limits,
                            .queries = queries,
                            .d = d_,
-                           .k = kv_->k.data + head_bytes,
-                           .v = kv_->v.data + head_bytes,
-                           .bf16 = bf16,
-                           .block_stride = head_floats * kv_heads_,
-                           .block_tokens = kKvBlockTokens,
+                           .k = reinterpret_cast<const unsigned char*>(kv_->k.data) + task.kv_head * head_bytes,
+                           .v = reinterpret_cast<const unsigned char*>(kv_->v.data) + task.kv_head * head_bytes,
+                           .type = kv_->k.dtype == DType::bf16 ? KvType::bf16 : KvType::f32,
+                           .group = 0,
+                           .block_stride = head_bytes * kv_heads_,
                            .blocks = batch_->blocks.data() + span.first_block,
                            .begin = task.begin,
                            .end = task.end,

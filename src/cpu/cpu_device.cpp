@@ -68,6 +68,10 @@ class CpuDevice final : public Device {
   MlpMultiplier mlp_;
   Attention attention_;
   MoeMlp moe_;
+  struct KvRun {
+    int row, slot, tokens;
+  };
+  std::vector<KvRun> kv_runs_;
   std::vector<LinearProduct> products_;
   std::vector<float> route_scratch_;
 };
@@ -156,24 +160,35 @@ void CpuDevice::do_norm_rope(const Tensor& x, const Norm& norm, const ConstTenso
 
 void CpuDevice::do_write_kv(const ConstTensor& k, const ConstTensor& v, std::span<const int32_t> slots,
                             const KvLayer& kv) {
-  const int64_t heads = kv.k.shape[1], d = kv.k.shape[3];
-  const auto store = [&](const ConstTensor& from, const Tensor& to, int64_t t) {
+  const int64_t heads = kv.k.shape[1], d = kv.k.shape[3], width = heads * d;
+  const int64_t head_bytes = kKvTokens * d * dtype_size(kv.k.dtype);
+  const KvType type = kv.k.dtype == DType::bf16 ? KvType::bf16 : KvType::f32;
+  // Runs of tokens that follow each other within one block.
+  kv_runs_.clear();
+  for (int t = 0; t < static_cast<int>(slots.size()); ++t) {
     const int32_t slot = slots[static_cast<size_t>(t)];
-    const float* row = from.as<float>() + t * heads * d;
-    for (int64_t h = 0; h < heads; ++h) {
-      const int64_t at = ((slot / kKvBlockTokens * heads + h) * kKvBlockTokens + slot % kKvBlockTokens) * d;
-      if (to.dtype == DType::bf16) {
-        context_.kernels.to_bf16(row + h * d, to.as<uint16_t>() + at, d);
-      } else {
-        std::memcpy(to.as<float>() + at, row + h * d, static_cast<size_t>(d) * sizeof(float));
-      }
+    if (t > 0 && slot % kKvTokens != 0 && slot == slots[static_cast<size_t>(t - 1)] + 1) {
+      ++kv_runs_.back().tokens;
+    } else {
+      kv_runs_.push_back({t, slot, 1});
     }
-  };
-  const int64_t count = static_cast<int64_t>(slots.size());
-  context_.pool.parallel_for(count, grain_rows(2 * heads * d), [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      store(k, kv.k, t);
-      store(v, kv.v, t);
+  }
+  const int64_t count = static_cast<int64_t>(kv_runs_.size()) * heads;
+  const int64_t grain = grain_rows(2 * static_cast<int64_t>(slots.size()) * width / std::max<int64_t>(1, count));
+  context_.pool.parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const KvRun& run = kv_runs_[static_cast<size_t>(i / heads)];
+      const int64_t head = i % heads, at = (run.slot / kKvTokens * heads + head) * head_bytes;
+      context_.kernels.store_kv({.k = k.as<float>() + run.row * width + head * d,
+                                 .v = v.as<float>() + run.row * width + head * d,
+                                 .stride = width,
+                                 .d = static_cast<int>(d),
+                                 .first = run.slot % kKvTokens,
+                                 .tokens = run.tokens,
+                                 .type = type,
+                                 .group = 0,
+                                 .k_block = reinterpret_cast<unsigned char*>(kv.k.data) + at,
+                                 .v_block = reinterpret_cast<unsigned char*>(kv.v.data) + at});
     }
   });
 }

@@ -8,6 +8,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 namespace inkstone {
@@ -55,18 +57,13 @@ Features detect() {
 }
 #endif
 
-#if defined(INKSTONE_HAVE_AMX)
-// AVX-512 with a matrix unit.
-const Kernels& amx_kernels() {
-  static const Kernels table = [] {
-    Kernels amx = kAvx512Kernels;
-    amx.name = "amx";
-    amx.tiles = &kAmxTiles;
-    return amx;
-  }();
-  return table;
+// A table with a matrix unit beside.
+[[maybe_unused]] Kernels with_tiles(const Kernels& table, const char* name, const TileKernels& tiles) {
+  Kernels both = table;
+  both.name = name;
+  both.tiles = &tiles;
+  return both;
 }
-#endif
 
 struct Supported {
   std::array<const Kernels*, 4> tables{};
@@ -83,7 +80,17 @@ struct Supported {
     if (features.avx512) tables[count++] = &kAvx512Kernels;
 #endif
 #if defined(INKSTONE_HAVE_AMX)
-    if (features.amx) tables[count++] = &amx_kernels();
+    static const Kernels amx = with_tiles(kAvx512Kernels, "amx", kAmxTiles);
+    if (features.amx) tables[count++] = &amx;
+#endif
+#elif defined(__aarch64__)
+#if defined(INKSTONE_HAVE_NEON)
+    tables[count++] = &kNeonKernels;  // part of the architecture
+#endif
+#if defined(INKSTONE_HAVE_NEON_BF16)
+    constexpr unsigned long kHwcap2Bf16 = 1ul << 14;
+    static const Kernels neon_bf16 = with_tiles(kNeonKernels, "neon_bf16", kNeonBf16Tiles);
+    if ((getauxval(AT_HWCAP2) & kHwcap2Bf16) != 0) tables[count++] = &neon_bf16;
 #endif
 #endif
   }

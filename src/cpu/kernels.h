@@ -60,35 +60,61 @@ struct DequantizeArgs {
   float* scratch;  // of this thread: 2 * (groups + 64) floats
 };
 
+// A KV block: kKvTokens tokens of one head, K and V apart, each a matrix whose rows are summed over by one of the two
+// products of attention: K [d, kKvTokens] (scores = q K), V [kKvTokens, d] (out = p V). So tokens lie along the lanes
+// of K and head dimensions along those of V: nothing is transposed and no vector is summed across.
+//   f32, q8: rows follow each other;
+//   bf16:    rows 2 r and 2 r + 1 are interleaved element by element (what a matrix unit takes as its operand B);
+//   q4:      rows 2 r and 2 r + 1 share bytes, the even row in the low half.
+// q8, q4: value = scale * code + bias, one pair for each token and group of `group` dimensions; behind the codes
+// follow scales f32 [d / group, kKvTokens], then biases likewise. d is even; of q8 and q4 a multiple of 32.
+// Tokens that were never written may hold anything.
+enum class KvType : uint8_t { f32, bf16, q8, q4 };
+constexpr int kKvTokens = 32;
+constexpr int kKvMaxGroup = 128;
+
+// Writes tokens [first, first + tokens) of one block.
+struct StoreKvArgs {
+  const float* k;  // [tokens] rows of d floats, `stride` apart
+  const float* v;
+  int64_t stride;
+  int d;
+  int first, tokens;
+  KvType type;
+  int group;
+  unsigned char* k_block;
+  unsigned char* v_block;
+};
+
 // Attention of some queries over one range of one KV head's tokens, as a partial softmax.
 struct AttendArgs {
   const float* q;         // [queries, d]
   const int32_t* limits;  // [queries] tokens that each may see, ascending
   int queries;
   int d;
-  const void* k;          // this head's tokens within block 0; token t of block b at (b * block_stride + t * d)
-  const void* v;          // elements of bf16 or f32
-  bool bf16;              // else f32
-  int64_t block_stride;   // elements between blocks
-  int block_tokens;       // a multiple of 32, at most 64
+  const unsigned char* k;  // this head's K of block 0
+  const unsigned char* v;  // and its V
+  KvType type;
+  int group;
+  int64_t block_stride;   // bytes between blocks
   const int32_t* blocks;  // block table
-  int begin;              // tokens [begin, end); begin is a multiple of block_tokens
+  int begin;              // tokens [begin, end); begin is a multiple of kKvTokens
   int end;
   float scale;
-  float* out;  // [queries, d] sum of exp(s - max) v
-  float* max;  // [queries] -infinity where a query sees nothing of the range
-  float* sum;  // [queries] sum of exp(s - max)
-  // Of this thread: queries * (max(w, kPositionBlock) + block_tokens + w) + 2 * block_tokens * w floats, with w = d
-  // rounded up to 64.
-  float* scratch;
+  float* out;      // [queries, d] sum of exp(s - max) v
+  float* max;      // [queries] -infinity where a query sees nothing of the range
+  float* sum;      // [queries] sum of exp(s - max)
+  float* scratch;  // of this thread: attend_scratch_floats() of attention.cpp, 64-byte aligned
 };
 
 // Products in a matrix unit: bf16 operands, f32 sums. Weights become bf16 tiles, activations are packed once a call.
 // Layouts, with a step of 32 positions of the input dimension:
-//   panel   [row tile][step][16 rows][32 positions] bf16: weights; rows beyond the last are zeros
-//   sliver  [step][2 token tiles][16 pairs of positions][16 tokens][2] bf16: activations of 32 tokens; tokens beyond
-//           the last are zeros, a second tile of none may be undefined
+//   panel   [row tile][step][tile] bf16: weights; rows beyond the last are zeros
+//   sliver  [step][2 token tiles][tile] bf16: activations of 32 tokens; tokens beyond the last are zeros, a second tile
+//           of none may be undefined
 //   sums    [sliver][row tile][2 token tiles][16 rows][16 tokens] f32
+// A tile holds 16 rows or tokens x 32 positions as the unit wants them. AMX: weights [16 rows][32 positions],
+// activations [16 pairs of positions][16 tokens][2]. BFMMLA: both [8 quads of positions][16 rows or tokens][4].
 // The order of columns is that of `kernels.h` above with L = 32 and c = codes_per_lane() of this table.
 constexpr int kTileEdge = 16;                  // rows or tokens of a tile
 constexpr int64_t kStep = 32;                  // positions of a tile
@@ -216,6 +242,7 @@ struct Kernels {
   // y[t * y_stride + o] (+)= c[o * ldc + t], o < m, t < n
   void (*store_transposed)(const float* c, int64_t ldc, int m, int n, float* y, int64_t y_stride, bool add);
 
+  void (*store_kv)(const StoreKvArgs& args);
   void (*attend)(const AttendArgs& args);
 };
 
@@ -236,6 +263,8 @@ extern const PeakTable kPeaks;
 extern const Kernels kScalarKernels;
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
+extern const Kernels kNeonKernels;
 extern const TileKernels kAmxTiles;
+extern const TileKernels kNeonBf16Tiles;
 
 }  // namespace inkstone

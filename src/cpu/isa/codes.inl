@@ -5,6 +5,8 @@
 //   Plain: bf16, f16, f32, in natural order, with partial vectors.
 constexpr int64_t kUnit = 32;
 
+void prefetch(const unsigned char* p) { __builtin_prefetch(p); }
+
 struct GroupU8 {
   static constexpr int kBits = 8;
   static F32 get(const unsigned char* unit, int v) { return load_u8_as_f32(unit + v * kLanes); }
@@ -83,10 +85,10 @@ RowScales widen_row(const Matrix& w, int64_t row, int64_t begin, int64_t end, fl
   const int64_t at = (row * w.groups + begin) * scale_bytes(w.scale_format);
   float* biases = scratch + (end - begin) + kScalePad + 2 * kLanes;
   widen_scales(w.scale_format, w.scales + at, end - begin, scratch);
-  _mm_prefetch(reinterpret_cast<const char*>(w.scales + at + 1024), _MM_HINT_T0);
+  prefetch(w.scales + at + 1024);
   if (w.biases == nullptr) return {scratch, nullptr};
   widen_scales(w.scale_format, w.biases + at, end - begin, biases);
-  _mm_prefetch(reinterpret_cast<const char*>(w.biases + at + 1024), _MM_HINT_T0);
+  prefetch(w.biases + at + 1024);
   return {scratch, biases};
 }
 

@@ -2,8 +2,10 @@
 //
 // A register tile holds kTileRows weight rows x two vectors of tokens: weights are broadcast from their natural row
 // layout, so nothing is interleaved. AVX-512: 14 x 32, 28 sums, 2 tokens vectors; a step of k costs 14 broadcasts, 2
-// loads and 28 FMAs: loads 8 cycles, FMAs 14. AVX2: 6 x 16, 12 sums.
-constexpr int kTileRows = kLanes == 16 ? 14 : 6;
+// loads and 28 FMAs: loads 8 cycles, FMAs 14. AVX2: 6 x 16, 12 sums. NEON: 8 x 8, 16 sums, 2 tokens vectors and 8
+// vectors of 4 weights each of 32 registers: an FMA there takes one lane of an operand, so 4 steps of k cost 16 loads
+// and 64 FMAs and no broadcasts, which would need the FMAs' ports.
+constexpr int kTileRows = kLanes == 16 ? 14 : kLanes == 8 ? 6 : 8;
 constexpr int kPanel = 2 * kLanes;
 
 struct DequantizeUse {
@@ -21,7 +23,7 @@ struct DequantizeUse {
   void prefetch_next(const unsigned char* from, int64_t bits) const {
     const int64_t bytes = (a.end - a.begin) * bits / 8;
     const unsigned char* next = from + (a.end < a.w->in ? bytes : a.rows * a.w->row_bytes - a.begin * bits / 8);
-    for (int64_t at = 0; at <= bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(next + at), _MM_HINT_T0);
+    for (int64_t at = 0; at <= bytes; at += 64) prefetch(next + at);
   }
   template <class Lane>
   void lane(const Lane& format) const {
@@ -105,17 +107,24 @@ void tile(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, f
   for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) sums[i][v] = accumulate ? F32::load(c + i * ldc + v * kLanes) : F32::zero();
-  for (int64_t l = 0; l < k; ++l, b += ldb) {
+  const auto step = [&](int64_t l, int e, bool elements) __attribute__((always_inline)) {
     F32 x[kVectors];
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) x[v] = F32::load(b + v * kLanes);
+    b += ldb;
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
-      const F32 w = F32::all(a[i * stride + l]);
+      const F32 w = elements ? load_elements(a + i * stride + l) : F32::all(a[i * stride + l]);
 #pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) sums[i][v] = fma(w, x[v], sums[i][v]);
+      for (int v = 0; v < kVectors; ++v) sums[i][v] = fma_element(w, e, x[v], sums[i][v]);
     }
-  }
+  };
+  int64_t l = 0;
+  for (; l + kElements <= k; l += kElements)
+#pragma GCC unroll 4
+    for (int e = 0; e < kElements; ++e) step(l, e, true);
+  if constexpr (kElements > 1)
+    for (; l < k; ++l) step(l, 0, false);
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 2
@@ -151,7 +160,7 @@ void gemm(int64_t m, int n, int64_t k, const float* a, int64_t lda, const float*
     return tiles<1, 0>(m, k, a, lda, b, ldb, c, ldc, accumulate);
   }
   if (lda == kPositionBlock) return tiles<2, kPositionBlock>(m, k, a, lda, b, ldb, c, ldc, accumulate);
-  if (lda == 32) return tiles<2, 32>(m, k, a, lda, b, ldb, c, ldc, accumulate);
+  if (lda == 64) return tiles<2, 64>(m, k, a, lda, b, ldb, c, ldc, accumulate);
   return tiles<2, 0>(m, k, a, lda, b, ldb, c, ldc, accumulate);
 }
 

@@ -36,8 +36,6 @@ void prepare(const Matrix& w, const float* x, float* out) {
   }
 }
 
-void prefetch(const unsigned char* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
-
 void put(const GemvArgs& a, int64_t o, int r, float value) {
   float* y = a.y + r * a.y_stride + o;
   *y = a.add ? *y + value : value;
@@ -212,7 +210,7 @@ void plain_rows(const GemvArgs& a, int64_t o) {
 
 template <int kR>
 struct GemvUse {
-  static constexpr int kN = kR * 2 + 6 <= F32::kLanes * 2 ? 2 : 1;  // sums in registers: 32 with AVX-512, 16 with AVX2
+  static constexpr int kN = kR * 2 + 6 <= F32::kRegisters ? 2 : 1;
   const GemvArgs& a;
 
   // y[o] = dot(o, scales of row o)

@@ -137,13 +137,15 @@ __attribute__((noinline)) void combine(const GemvArgs& a, const Part16& part, fl
 
 template <int kR>
 void put16(const GemvArgs& a, const Part16& part, const F32* totals) {
-  float sums[kLanes];
+  float sums[(kR + kLanes - 1) / kLanes * kLanes];
   if constexpr (kR == 1) {
     sums[0] = reduce_add(totals[0]);
   } else {
-    F32 all[kLanes];
-    for (int r = 0; r < kLanes; ++r) all[r] = r < kR ? totals[r] : F32::zero();
-    reduce_each(all).store(sums);
+    for (int first_row = 0; first_row < kR; first_row += kLanes) {
+      F32 all[kLanes];
+      for (int r = 0; r < kLanes; ++r) all[r] = first_row + r < kR ? totals[first_row + r] : F32::zero();
+      reduce_each(all).store(sums + first_row);
+    }
   }
   for (int r = 0; r < kR; ++r) {
     float* y = a.y + (part.row + r) * a.y_stride + part.o;

@@ -240,14 +240,95 @@ void store_transposed(const float* c, int64_t ldc, int m, int n, float* y, int64
     for (int o = 0; o < m; ++o) y[t * y_stride + o] = (add ? y[t * y_stride + o] : 0.0f) + c[o * ldc + t];
 }
 
-float kv_at(const AttendArgs& a, const void* cache, int token, int i) {
-  const int64_t at = a.blocks[token / a.block_tokens] * a.block_stride + (token % a.block_tokens) * a.d + i;
-  return a.bf16 ? from_bf16(static_cast<const uint16_t*>(cache)[at]) : static_cast<const float*>(cache)[at];
+// Where a KV block keeps element (row, column) of its matrix [., width]: in elements of its type, q4 in bytes.
+int64_t kv_index(KvType type, int width, int row, int column) {
+  if (type == KvType::bf16) return (row / 2 * width + column) * 2 + row % 2;
+  if (type == KvType::q4) return row / 2 * width + column;
+  return row * width + column;
+}
+
+int64_t kv_code_bytes(KvType type, int d) { return type == KvType::q4 ? d * kKvTokens / 2 : d * kKvTokens; }
+
+// Codes of one group of one token as the reference computes them: the larger end of the range is met exactly.
+void quantize_kv(const float* x, int group, int bins, float& scale, float& bias, unsigned char* codes) {
+  float low = x[0], high = x[0];
+  for (int i = 0; i < group; ++i) {
+    low = x[i] < low ? x[i] : low;
+    high = x[i] > high ? x[i] : high;
+  }
+  const bool from_low = fabsf(low) > fabsf(high);
+  const float edge = from_low ? low : high;
+  scale = fmaxf((high - low) / static_cast<float>(bins), 1e-7f) * (from_low ? 1.0f : -1.0f);
+  const float steps = nearbyintf(edge / scale);
+  bias = steps != 0 ? edge : 0;
+  if (steps != 0) scale = edge / steps;
+  for (int i = 0; i < group; ++i)
+    codes[i] =
+        static_cast<unsigned char>(fminf(fmaxf(nearbyintf((x[i] - bias) / scale), 0.0f), static_cast<float>(bins)));
+}
+
+void store_kv_value(KvType type, unsigned char* block, int width, int row, int column, float value) {
+  const int64_t at = kv_index(type, width, row, column);
+  if (type == KvType::f32) {
+    memcpy(block + 4 * at, &value, 4);
+  } else {
+    uint16_t half;
+    to_bf16(&value, &half, 1);
+    memcpy(block + 2 * at, &half, 2);
+  }
+}
+
+void store_kv_code(KvType type, unsigned char* block, int width, int row, int column, unsigned char code) {
+  unsigned char& byte = block[kv_index(type, width, row, column)];
+  if (type == KvType::q8) {
+    byte = code;
+  } else {
+    byte = static_cast<unsigned char>(row % 2 == 0 ? (byte & 0xf0) | code : (byte & 0x0f) | code << 4);
+  }
+}
+
+// One token of K (dimensions are rows) or V (tokens are rows).
+void store_kv_row(const StoreKvArgs& a, const float* x, int token, bool is_k, unsigned char* block) {
+  const int width = is_k ? kKvTokens : a.d;
+  if (a.type == KvType::f32 || a.type == KvType::bf16) {
+    for (int i = 0; i < a.d; ++i) store_kv_value(a.type, block, width, is_k ? i : token, is_k ? token : i, x[i]);
+    return;
+  }
+  unsigned char codes[kKvMaxGroup];
+  for (int g = 0; g < a.d / a.group; ++g) {
+    float pair[2];
+    quantize_kv(x + g * a.group, a.group, a.type == KvType::q8 ? 255 : 15, pair[0], pair[1], codes);
+    for (int i = 0; i < a.group; ++i) {
+      const int dim = g * a.group + i;
+      store_kv_code(a.type, block, width, is_k ? dim : token, is_k ? token : dim, codes[i]);
+    }
+    unsigned char* scales = block + kv_code_bytes(a.type, a.d) + 4 * (g * kKvTokens + token);
+    memcpy(scales, &pair[0], 4);
+    memcpy(scales + 4 * (a.d / a.group * kKvTokens), &pair[1], 4);
+  }
+}
+
+void store_kv(const StoreKvArgs& a) {
+  for (int t = 0; t < a.tokens; ++t) {
+    store_kv_row(a, a.k + t * a.stride, a.first + t, true, a.k_block);
+    store_kv_row(a, a.v + t * a.stride, a.first + t, false, a.v_block);
+  }
+}
+
+float kv_at(const AttendArgs& a, bool is_k, int token, int i) {
+  const unsigned char* block = (is_k ? a.k : a.v) + a.blocks[token / kKvTokens] * a.block_stride;
+  const int t = token % kKvTokens, row = is_k ? i : t, column = is_k ? t : i;
+  const int64_t at = kv_index(a.type, is_k ? kKvTokens : a.d, row, column);
+  if (a.type == KvType::f32) return load_f32(block + 4 * at);
+  if (a.type == KvType::bf16) return from_bf16(load_u16(block + 2 * at));
+  const int code = a.type == KvType::q8 ? block[at] : (block[at] >> row % 2 * 4) & 15;
+  const unsigned char* scale = block + kv_code_bytes(a.type, a.d) + 4 * (i / a.group * kKvTokens + t);
+  return load_f32(scale) * static_cast<float>(code) + load_f32(scale + 4 * (a.d / a.group * kKvTokens));
 }
 
 float score(const AttendArgs& a, const float* q, int token) {
   float sum = 0;
-  for (int i = 0; i < a.d; ++i) sum += q[i] * kv_at(a, a.k, token, i);
+  for (int i = 0; i < a.d; ++i) sum += q[i] * kv_at(a, true, token, i);
   return sum * a.scale;
 }
 
@@ -265,7 +346,7 @@ void attend(const AttendArgs& a) {
     for (int token = a.begin; token < end; ++token) {
       const float p = expf(score(a, q, token) - max);
       sum += p;
-      for (int i = 0; i < a.d; ++i) out[i] += p * kv_at(a, a.v, token, i);
+      for (int i = 0; i < a.d; ++i) out[i] += p * kv_at(a, false, token, i);
     }
     a.max[j] = max;
     a.sum[j] = sum;
@@ -296,6 +377,7 @@ extern const Kernels kScalarKernels = {
     .pack = pack,
     .gemm = gemm,
     .store_transposed = store_transposed,
+    .store_kv = store_kv,
     .attend = attend,
 };
 

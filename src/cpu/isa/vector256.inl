@@ -1,6 +1,7 @@
 // The vector type of AVX2 with FMA and F16C: 8 floats, tails by masks or through a small copy.
 struct F32 {
   static constexpr int kLanes = 8;
+  static constexpr int kRegisters = 16;
   __m256 v;
 
   static F32 zero() { return {_mm256_setzero_ps()}; }
@@ -79,17 +80,37 @@ F32 load_e8m0(const unsigned char* p, int64_t n) {  // 2^(code - 127); 2^-127 is
   return {_mm256_castsi256_ps(_mm256_max_epi32(bits, _mm256_set1_epi32(0x00400000)))};
 }
 
-void store_bf16(F32 x, uint16_t* p, int64_t n) {  // to nearest even; NaN stays NaN
+__m256i bf16_words(F32 x) {  // in the low halves of the lanes; to nearest even; NaN stays NaN
   const __m256i bits = _mm256_castps_si256(x.v);
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
   const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
   const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x.v, x.v, _CMP_UNORD_Q));
   const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
-  const __m256i chosen = _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16);
-  const __m128i halves = _mm_packus_epi32(_mm256_castsi256_si128(chosen), _mm256_extracti128_si256(chosen, 1));
+  return _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16);
+}
+void store_bf16(F32 x, uint16_t* p, int64_t n) {
+  const __m256i words = bf16_words(x);
+  const __m128i halves = _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   uint16_t values[8];
   _mm_storeu_si128(reinterpret_cast<__m128i_u*>(values), halves);
   memcpy(p, values, static_cast<size_t>(2 * (n < 8 ? n : 8)));
+}
+
+// Two vectors whose elements alternate in memory: bf16, or q4 that share bytes. n lanes of each.
+void load_bf16_pairs(const unsigned char* p, int64_t n, F32& even, F32& odd) {
+  const __m256i words = n >= 8 ? _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(p))
+                               : _mm256_maskload_epi32(reinterpret_cast<const int*>(p), F32::mask(n));
+  even.v = _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
+  odd.v = _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32(static_cast<int>(0xffff0000))));
+}
+void store_bf16_pairs(F32 even, F32 odd, unsigned char* p, int64_t n) {
+  const __m256i words = _mm256_or_si256(bf16_words(even), _mm256_slli_epi32(bf16_words(odd), 16));
+  F32{_mm256_castsi256_ps(words)}.store(reinterpret_cast<float*>(p), n);
+}
+void load_u4_pairs(const unsigned char* p, F32& even, F32& odd) {
+  const __m256i words = _mm256_cvtepu8_epi32(load_u8(p, 8));
+  even.v = _mm256_cvtepi32_ps(_mm256_and_si256(words, _mm256_set1_epi32(15)));
+  odd.v = _mm256_cvtepi32_ps(_mm256_srli_epi32(words, 4));
 }
 
 // Integers: words of codes, and permutations.
@@ -163,6 +184,11 @@ F32 stream_codes(const unsigned char* unit, int v) {
   const __m256i shifts = _mm256_load_si256(reinterpret_cast<const __m256i*>(kStream<kBits>.shifts));
   return {_mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srlv_epi32(pairs, shifts), _mm256_set1_epi32((1 << kBits) - 1)))};
 }
+
+// Consecutive weights that one load brings to a register tile: one, broadcast.
+constexpr int kElements = 1;
+F32 load_elements(const float* p) { return F32::all(*p); }
+F32 fma_element(F32 w, int, F32 x, F32 sum) { return fma(w, x, sum); }
 
 // Activations and codes in 16 bits, their sums of products in 32.
 struct I32 {

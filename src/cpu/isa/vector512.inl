@@ -1,6 +1,7 @@
 // The vector type of AVX-512 (F, BW, DQ, VL, VNNI): 16 floats, tails by masks.
 struct F32 {
   static constexpr int kLanes = 16;
+  static constexpr int kRegisters = 32;
   __m512 v;
 
   static F32 zero() { return {_mm512_setzero_ps()}; }
@@ -57,16 +58,32 @@ F32 load_e8m0(const unsigned char* p, int64_t n) {  // 2^(code - 127); 2^-127 is
   return {_mm512_castsi512_ps(_mm512_max_epi32(bits, _mm512_set1_epi32(0x00400000)))};
 }
 
-__m256i to_bf16_bits(F32 x) {  // to nearest even; NaN stays NaN
+__m512i bf16_words(F32 x) {  // in the low halves of the lanes; to nearest even; NaN stays NaN
   const __m512i bits = _mm512_castps_si512(x.v);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
   const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
   const __mmask16 nan = _mm512_cmp_ps_mask(x.v, x.v, _CMP_UNORD_Q);
   const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
-  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_mask_blend_epi32(nan, rounded, quiet), 16));
+  return _mm512_srli_epi32(_mm512_mask_blend_epi32(nan, rounded, quiet), 16);
 }
 void store_bf16(F32 x, uint16_t* p, int64_t n) {
-  _mm256_mask_storeu_epi16(p, n >= 16 ? 0xffff : F32::mask(n), to_bf16_bits(x));
+  _mm256_mask_storeu_epi16(p, n >= 16 ? 0xffff : F32::mask(n), _mm512_cvtepi32_epi16(bf16_words(x)));
+}
+
+// Two vectors whose elements alternate in memory: bf16, or q4 that share bytes. n lanes of each.
+void load_bf16_pairs(const unsigned char* p, int64_t n, F32& even, F32& odd) {
+  const __m512i words = n >= 16 ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi32(F32::mask(n), p);
+  even.v = _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
+  odd.v = _mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32(static_cast<int>(0xffff0000))));
+}
+void store_bf16_pairs(F32 even, F32 odd, unsigned char* p, int64_t n) {
+  const __m512i words = _mm512_or_si512(bf16_words(even), _mm512_slli_epi32(bf16_words(odd), 16));
+  _mm512_mask_storeu_epi32(p, n >= 16 ? 0xffff : F32::mask(n), words);
+}
+void load_u4_pairs(const unsigned char* p, F32& even, F32& odd) {
+  const __m512i words = _mm512_cvtepu8_epi32(load_u8(p, 16));
+  even.v = _mm512_cvtepi32_ps(_mm512_and_si512(words, _mm512_set1_epi32(15)));
+  odd.v = _mm512_cvtepi32_ps(_mm512_srli_epi32(words, 4));
 }
 
 // Integers: words of codes, and permutations.
@@ -140,6 +157,11 @@ F32 stream_codes(const unsigned char* unit, int v) {
                                          _mm512_set1_epi32((1 << kBits) - 1));
   return {_mm512_cvtepi32_ps(codes)};
 }
+
+// Consecutive weights that one load brings to a register tile: one, broadcast.
+constexpr int kElements = 1;
+F32 load_elements(const float* p) { return F32::all(*p); }
+F32 fma_element(F32 w, int, F32 x, F32 sum) { return fma(w, x, sum); }
 
 // Activations and codes in 16 bits, their sums of products in 32.
 struct I32 {
