@@ -51,6 +51,14 @@ std::map<int32_t, float> parse_logit_bias(const std::vector<std::string>& entrie
 
 }  // namespace
 
+void KvFlags::add_to(CLI::App& verb) {
+  verb.add_option("--kv-bits", bits, "KV cache in 8 or 4 bits (default: bf16, or what --precision says)")
+      ->check(CLI::IsMember({8, 4}));
+  verb.add_option("--kv-group-size", group_size, "Values of a head that share a scale: 32, 64 or 128 (default: 64)")
+      ->check(CLI::IsMember({32, 64, 128}))
+      ->needs("--kv-bits");
+}
+
 void ModelFlags::add_to(CLI::App& verb) {
   verb.add_option("-m,--model", model, "Folder of a model in MLX format (default: the tiny one inside this program)");
   verb.add_option("--adapter", adapter, "Folder of a LoRA or DoRA adapter as mlx_lm writes it");
@@ -64,6 +72,7 @@ void ModelFlags::add_to(CLI::App& verb) {
       ->check(CLI::IsMember({"fast", "f32"}));
   verb.add_option("--isa", isa,
                   "Instruction set: scalar, avx2, avx512 (default: INKSTONE_ISA, else the best there is)");
+  kv.add_to(verb);
 }
 
 std::filesystem::path ModelFlags::folder() const {
@@ -82,7 +91,11 @@ std::filesystem::path ModelFlags::folder() const {
 
 LoadOptions ModelFlags::load_options() const {
   LoadOptions options;
-  options.device = {.precision = f32 ? Precision::f32 : Precision::fast, .threads = threads, .isa = isa};
+  options.device = {.precision = f32 ? Precision::f32 : Precision::fast,
+                    .threads = threads,
+                    .isa = isa,
+                    .kv_bits = kv.bits,
+                    .kv_group_size = kv.group_size};
   if (!adapter.empty()) options.adapter = adapter;
   return options;
 }

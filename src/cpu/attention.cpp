@@ -21,6 +21,11 @@ int64_t part_floats(int64_t queries, int d) { return round_up(queries * (d + 2),
 
 }  // namespace
 
+KvType kv_type(const KvFormat& format) {
+  if (format.bits != 0) return format.bits == 8 ? KvType::q8 : KvType::q4;
+  return format.dtype == DType::bf16 ? KvType::bf16 : KvType::f32;
+}
+
 void Attention::plan(const Batch& batch, int kv_heads, int group, int d) {
   tasks_.clear();
   merges_.clear();
@@ -56,8 +61,8 @@ void Attention::plan(const Batch& batch, int kv_heads, int group, int d) {
 
 void Attention::attend(const float* q, const KvLayer& kv, int query_heads, const Batch& batch, float scale,
                        float* out) {
-  kv_heads_ = static_cast<int>(kv.k.shape[1]);
-  d_ = static_cast<int>(kv.k.shape[3]);
+  kv_heads_ = kv.heads;
+  d_ = kv.head_dim;
   group_ = query_heads / kv_heads_;
   q_ = q;
   kv_ = &kv;
@@ -100,15 +105,15 @@ void Attention::run(const Task& task, float* scratch) {
     max = out + static_cast<int64_t>(queries) * d_;
     sum = max + queries;
   }
-  const int64_t head_bytes = kKvTokens * d_ * dtype_size(kv_->k.dtype);
+  const int64_t head_bytes = kKvTokens * kv_->format.row_bytes(d_);
   context_.kernels.attend({.q = q,
                            .limits = limits,
                            .queries = queries,
                            .d = d_,
-                           .k = reinterpret_cast<const unsigned char*>(kv_->k.data) + task.kv_head * head_bytes,
-                           .v = reinterpret_cast<const unsigned char*>(kv_->v.data) + task.kv_head * head_bytes,
-                           .type = kv_->k.dtype == DType::bf16 ? KvType::bf16 : KvType::f32,
-                           .group = 0,
+                           .k = reinterpret_cast<const unsigned char*>(kv_->k) + task.kv_head * head_bytes,
+                           .v = reinterpret_cast<const unsigned char*>(kv_->v) + task.kv_head * head_bytes,
+                           .type = kv_type(kv_->format),
+                           .group = kv_->format.group_size,
                            .block_stride = head_bytes * kv_heads_,
                            .blocks = batch_->blocks.data() + span.first_block,
                            .begin = task.begin,

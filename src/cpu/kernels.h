@@ -80,6 +80,9 @@ struct StoreKvArgs {
   int first, tokens;
   KvType type;
   int group;
+  const float* k_scales;  // null, or [tokens] rows of d / group pairs of a scale and a bias, `scales_stride` floats
+  const float* v_scales;  // apart, that the values were quantised with before: their codes are found again
+  int64_t scales_stride;
   unsigned char* k_block;
   unsigned char* v_block;
 };

@@ -49,7 +49,7 @@ int LanguageModel::context_size(int wanted) const {
          maximum);
   const uint64_t available = memory_info().available;
   const uint64_t fixed = checkpoint_.bytes() + workspace_bytes(*device_, config_, Generator::kChunkTokens, 1);
-  const uint64_t per_token = static_cast<uint64_t>(KvCache::bytes_per_token(config_, device_->kv_dtype()));
+  const uint64_t per_token = static_cast<uint64_t>(KvCache::bytes_per_token(config_, device_->kv_format()));
   const uint64_t least = static_cast<uint64_t>(wanted > 0 ? wanted : std::min(maximum, kLeastContext));
   if (fixed + least * per_token > available)
     fail(Errc::out_of_memory,
