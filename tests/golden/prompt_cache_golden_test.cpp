@@ -12,7 +12,7 @@ void check_case(const std::filesystem::path& folder, const Json& entry, const st
   const Safetensors golden(folder / (file.stem().string() + ".golden.safetensors"));
   // A quantised cache goes on in ours of the same kind: codes go over as they are, and the next token is quantised,
   // too.
-  DeviceOptions options{.precision = Precision::f32, .threads = 2};
+  DeviceOptions options{.precision = Precision::f32, .threads = 2, .isa = ""};
   if (const Json* bits = entry.find("kv_bits"); !bits->is_null()) {
     options.kv_bits = static_cast<int>(bits->as_int());
     options.kv_group_size = static_cast<int>(entry.find("kv_group_size")->as_int());
