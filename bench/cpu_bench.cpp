@@ -119,11 +119,12 @@ void linear(benchmark::State& state, Format format) {
 void attend(benchmark::State& state) {
   const int spans = static_cast<int>(state.range(0)), length = static_cast<int>(state.range(1));
   const int rows = static_cast<int>(state.range(2)), heads = static_cast<int>(state.range(3));
+  const int kv_bits = static_cast<int>(state.range(4));
   constexpr int kKvHeads = 8, kD = 128;
-  const auto device = bench_device();
+  const auto device = open_cpu_device({Precision::fast, bench_threads(), "", kv_bits});
   const int blocks = (length + kKvBlockTokens - 1) / kKvBlockTokens;
-  const Shape shape{spans * blocks, kKvHeads, kKvBlockTokens, kD};
-  const int64_t bytes = 2 * shape.elements() * dtype_size(device->kv_dtype());
+  const KvFormat format = device->kv_format();
+  const int64_t bytes = int64_t{2} * spans * blocks * kKvHeads * kKvBlockTokens * format.row_bytes(kD);
   const int layers = static_cast<int>(std::clamp<int64_t>(kPoolBytes / 2 / bytes, 1, 64));
   std::vector<Buffer> memory;
   std::vector<KvLayer> kv;
@@ -132,8 +133,7 @@ void attend(benchmark::State& state) {
     memory.push_back(device->allocate(static_cast<size_t>(bytes / 2)));
     std::memset(memory[memory.size() - 2].data(), 0x3c, static_cast<size_t>(bytes / 2));
     std::memset(memory.back().data(), 0x3c, static_cast<size_t>(bytes / 2));
-    kv.push_back(
-        {memory[memory.size() - 2].view(device->kv_dtype(), shape), memory.back().view(device->kv_dtype(), shape)});
+    kv.push_back({memory[memory.size() - 2].data(), memory.back().data(), format, spans * blocks, kKvHeads, kD});
   }
   Batch batch;
   batch.tokens.resize(static_cast<size_t>(spans * rows));
@@ -233,13 +233,21 @@ int main(int argc, char** argv) {
       ->UseRealTime()
       ->Unit(benchmark::kMillisecond);
   RegisterBenchmark("attend", attend)
-      ->ArgNames({"spans", "length", "rows", "heads"})
-      ->Args({1, 2048, 1, 16})
-      ->Args({1, 8192, 1, 16})
-      ->Args({1, 8192, 1, 32})
-      ->Args({8, 1024, 1, 16})
-      ->Args({1, 512, 512, 16})
-      ->Args({1, 2048, 512, 16})
+      ->ArgNames({"spans", "length", "rows", "heads", "kv_bits"})
+      ->Args({1, 2048, 1, 16, 0})
+      ->Args({1, 8192, 1, 16, 0})
+      ->Args({1, 8192, 1, 32, 0})
+      ->Args({1, 8192, 1, 64, 0})
+      ->Args({8, 1024, 1, 16, 0})
+      ->Args({1, 8192, 1, 16, 8})
+      ->Args({1, 8192, 1, 32, 8})
+      ->Args({1, 8192, 1, 16, 4})
+      ->Args({1, 8192, 1, 32, 4})
+      ->Args({1, 512, 512, 16, 0})
+      ->Args({1, 2048, 512, 16, 0})
+      ->Args({1, 2048, 2048, 16, 0})
+      ->Args({1, 2048, 2048, 32, 0})
+      ->Args({1, 2048, 2048, 32, 8})
       ->UseRealTime()
       ->Unit(benchmark::kMicrosecond);
   benchmark::Initialize(&argc, argv);

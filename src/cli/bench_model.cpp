@@ -69,7 +69,7 @@ void check_fits(const std::string& name, const ModelConfig& config, uint64_t wei
          config.max_position_embeddings);
   const auto device = open_device(options.device);
   const uint64_t cache = static_cast<uint64_t>(plan.blocks()) * kKvBlockTokens *
-                         static_cast<uint64_t>(KvCache::bytes_per_token(config, device->kv_dtype()));
+                         static_cast<uint64_t>(KvCache::bytes_per_token(config, device->kv_format()));
   const uint64_t activations = workspace_bytes(*device, config, plan.rows(), plan.logit_rows());
   const uint64_t available = memory_info().available;
   if (weights + cache + activations > available)

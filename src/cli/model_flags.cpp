@@ -52,6 +52,14 @@ std::map<int32_t, float> parse_logit_bias(const std::vector<std::string>& entrie
 
 }  // namespace
 
+void KvFlags::add_to(CLI::App& verb) {
+  verb.add_option("--kv-bits", bits, "KV cache in 8 or 4 bits (default: bf16, or what --precision says)")
+      ->check(CLI::IsMember({8, 4}));
+  verb.add_option("--kv-group-size", group_size, "Values of a head that share a scale: 32, 64 or 128 (default: 64)")
+      ->check(CLI::IsMember({32, 64, 128}))
+      ->needs("--kv-bits");
+}
+
 void ModelFlags::add_to(CLI::App& verb) {
   add_without_context_to(verb);
   verb.add_option("-c,--ctx-size", ctx_size, "Context in tokens (default: the model's own, as far as memory reaches)")
@@ -69,6 +77,7 @@ void ModelFlags::add_without_context_to(CLI::App& verb) {
       ->check(CLI::IsMember({"fast", "f32"}));
   verb.add_option("--isa", isa,
                   "Instruction set: scalar, avx2, avx512 (default: INKSTONE_ISA, else the best there is)");
+  kv.add_to(verb);
 }
 
 std::filesystem::path ModelFlags::folder() const {
@@ -87,7 +96,11 @@ std::filesystem::path ModelFlags::folder() const {
 
 LoadOptions ModelFlags::load_options() const {
   LoadOptions options;
-  options.device = {.precision = f32 ? Precision::f32 : Precision::fast, .threads = threads, .isa = isa};
+  options.device = {.precision = f32 ? Precision::f32 : Precision::fast,
+                    .threads = threads,
+                    .isa = isa,
+                    .kv_bits = kv.bits,
+                    .kv_group_size = kv.group_size};
   if (!adapter.empty()) options.adapter = adapter;
   return options;
 }

@@ -13,6 +13,14 @@ class App;
 
 namespace inkstone {
 
+// How K and V are kept.
+struct KvFlags {
+  int bits = 0;         // --kv-bits; 0: as the precision says
+  int group_size = 64;  // --kv-group-size
+
+  void add_to(CLI::App& verb);
+};
+
 struct ModelFlags {
   std::string model;    // --model
   std::string adapter;  // --adapter
@@ -20,6 +28,7 @@ struct ModelFlags {
   int threads = 0;      // --threads; 0: all
   bool f32 = false;     // --precision f32
   std::string isa;      // --isa
+  KvFlags kv;
 
   void add_to(CLI::App& verb);
   // Of these, --model, --adapter, --threads, --precision and --isa.

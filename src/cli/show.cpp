@@ -15,11 +15,14 @@ namespace {
 struct ShowFlags {
   std::string folder;
   int ctx_size = 0;
+  KvFlags kv;
   bool tensors = false;
   bool json = false;
 };
 
-Json describe(const Checkpoint& checkpoint, const ModelConfig& config, int context) {
+Json describe(const Checkpoint& checkpoint, const ModelConfig& config, int context, const KvFlags& kv) {
+  const KvFormat format = kv.bits == 0 ? KvFormat{} : KvFormat{DType::u8, kv.bits, kv.group_size};
+  const int64_t kv_bytes = KvCache::bytes_per_token(config, format);
   const double parameters = static_cast<double>(parameter_count(config));
   Json json;
   json["model"] = checkpoint.folder().string();
@@ -47,9 +50,8 @@ Json describe(const Checkpoint& checkpoint, const ModelConfig& config, int conte
   json["tie_word_embeddings"] = config.tie_word_embeddings;
   json["max_position_embeddings"] = config.max_position_embeddings;
   json["context"] = context;
-  json["kv_bytes_per_token"] = KvCache::bytes_per_token(config, DType::bf16);
-  json["memory_bytes"] =
-      static_cast<int64_t>(checkpoint.bytes()) + context * KvCache::bytes_per_token(config, DType::bf16);
+  json["kv_bytes_per_token"] = kv_bytes;
+  json["memory_bytes"] = static_cast<int64_t>(checkpoint.bytes()) + context * kv_bytes;
   json["memory_available_bytes"] = static_cast<int64_t>(memory_info().available);
   return json;
 }
@@ -86,7 +88,7 @@ void run_show(const ShowFlags& flags) {
   if (flags.ctx_size > maximum)
     fail(Errc::context_length, "--ctx-size {}: expected at most the model's max_position_embeddings, {}",
          flags.ctx_size, maximum);
-  Json json = describe(checkpoint, config, flags.ctx_size > 0 ? flags.ctx_size : maximum);
+  Json json = describe(checkpoint, config, flags.ctx_size > 0 ? flags.ctx_size : maximum, flags.kv);
   if (flags.tensors && flags.json) {
     Json::Object tensors;
     for (const auto& [name, tensor] : checkpoint.tensors())
@@ -113,6 +115,7 @@ void add_show(CLI::App& app) {
   verb->add_option("model,-m,--model", flags->folder, "Folder of the model");
   verb->add_option("-c,--ctx-size", flags->ctx_size, "Context to state the memory for (default: the model's maximum)")
       ->check(CLI::Range(1, 1 << 24));
+  flags->kv.add_to(*verb);
   verb->add_flag("--tensors", flags->tensors, "List every tensor");
   verb->add_flag("--json", flags->json, "One JSON object");
   verb->callback([flags] { run_show(*flags); });

@@ -9,6 +9,7 @@ namespace {
 
 static_assert(kKvBlockTokens == kKvTokens);
 constexpr int kRangeTokens = 32 * kKvTokens;  // of a split: 256 KiB of K in bf16 at d = 128
+constexpr int kTileQueries = 8;               // of which the matrix unit computes 32 in the same time
 constexpr int kChunkQueries = 128;            // rows * group of a chunk of a prompt: what reads K and V together
 
 // What an attend kernel keeps: queries, scores and results with padded rows, and some KV blocks as it computes with
@@ -20,6 +21,11 @@ int64_t attend_scratch_floats(int queries, int d) {
 int64_t part_floats(int64_t queries, int d) { return round_up(queries * (d + 2), 16); }
 
 }  // namespace
+
+KvType kv_type(const KvFormat& format) {
+  if (format.bits != 0) return format.bits == 8 ? KvType::q8 : KvType::q4;
+  return format.dtype == DType::bf16 ? KvType::bf16 : KvType::f32;
+}
 
 void Attention::plan(const Batch& batch, int kv_heads, int group, int d) {
   tasks_.clear();
@@ -56,8 +62,8 @@ void Attention::plan(const Batch& batch, int kv_heads, int group, int d) {
 
 void Attention::attend(const float* q, const KvLayer& kv, int query_heads, const Batch& batch, float scale,
                        float* out) {
-  kv_heads_ = static_cast<int>(kv.k.shape[1]);
-  d_ = static_cast<int>(kv.k.shape[3]);
+  kv_heads_ = kv.heads;
+  d_ = kv.head_dim;
   group_ = query_heads / kv_heads_;
   q_ = q;
   kv_ = &kv;
@@ -100,24 +106,28 @@ void Attention::run(const Task& task, float* scratch) {
     max = out + static_cast<int64_t>(queries) * d_;
     sum = max + queries;
   }
-  const int64_t head_bytes = kKvTokens * d_ * dtype_size(kv_->k.dtype);
-  context_.kernels.attend({.q = q,
-                           .limits = limits,
-                           .queries = queries,
-                           .d = d_,
-                           .k = reinterpret_cast<const unsigned char*>(kv_->k.data) + task.kv_head * head_bytes,
-                           .v = reinterpret_cast<const unsigned char*>(kv_->v.data) + task.kv_head * head_bytes,
-                           .type = kv_->k.dtype == DType::bf16 ? KvType::bf16 : KvType::f32,
-                           .group = 0,
-                           .block_stride = head_bytes * kv_heads_,
-                           .blocks = batch_->blocks.data() + span.first_block,
-                           .begin = task.begin,
-                           .end = task.end,
-                           .scale = scale_,
-                           .out = out,
-                           .max = max,
-                           .sum = sum,
-                           .scratch = own});
+  const int64_t head_bytes = kKvTokens * kv_->format.row_bytes(d_);
+  const TileKernels* tiles = context_.tiles();
+  const bool in_tiles = tiles != nullptr && tiles->attend != nullptr && queries >= kTileQueries && d_ % 32 == 0 &&
+                        kv_type(kv_->format) != KvType::f32;
+  const auto attend = in_tiles ? tiles->attend : context_.kernels.attend;
+  attend({.q = q,
+          .limits = limits,
+          .queries = queries,
+          .d = d_,
+          .k = reinterpret_cast<const unsigned char*>(kv_->k) + task.kv_head * head_bytes,
+          .v = reinterpret_cast<const unsigned char*>(kv_->v) + task.kv_head * head_bytes,
+          .type = kv_type(kv_->format),
+          .group = kv_->format.group_size,
+          .block_stride = head_bytes * kv_heads_,
+          .blocks = batch_->blocks.data() + span.first_block,
+          .begin = task.begin,
+          .end = task.end,
+          .scale = scale_,
+          .out = out,
+          .max = max,
+          .sum = sum,
+          .scratch = own});
   if (task.part >= 0) return;
   for (int j = 0; j < queries; ++j) {
     float* to = out_ + first + j / group_ * row_stride + static_cast<int64_t>(j % group_) * d_;

@@ -10,11 +10,13 @@
 
 namespace inkstone {
 
+KvType kv_type(const KvFormat& format);
+
 class Attention {
  public:
   explicit Attention(Context& context) : context_(context) {}
 
-  // q, out [T, H * d]; kv of f32 or bf16 [N, K, B, d].
+  // q, out [T, H * d]
   void attend(const float* q, const KvLayer& kv, int query_heads, const Batch& batch, float scale, float* out);
 
  private:

@@ -20,19 +20,20 @@ int64_t grain_rows(int64_t width) { return std::max<int64_t>(1, kGrainFloats / s
 
 class CpuDevice final : public Device {
  public:
-  CpuDevice(const Kernels& kernels, int threads, Precision precision)
+  CpuDevice(const Kernels& kernels, int threads, Precision precision, const KvFormat& kv_format)
       : context_(kernels, threads, precision),
         multiplier_(context_),
         mlp_(context_, multiplier_),
         attention_(context_),
-        moe_(context_, mlp_) {}
+        moe_(context_, mlp_),
+        kv_format_(kv_format) {}
 
   std::string description() const override {
     const int threads = context_.pool.size();
     return fmt::format("cpu {}, {} thread{}", context_.kernels.name, threads, threads == 1 ? "" : "s");
   }
   DType activation_dtype() const override { return DType::f32; }
-  DType kv_dtype() const override { return context_.precision == Precision::f32 ? DType::f32 : DType::bf16; }
+  KvFormat kv_format() const override { return kv_format_; }
   Buffer allocate(size_t bytes) override { return Buffer::host(bytes); }
 
   Linear pack(const WeightView& weight) override {
@@ -55,8 +56,8 @@ class CpuDevice final : public Device {
   void do_linear_add(const ConstTensor& x, const Linear& weight, const Tensor& y) override;
   void do_rope_table(std::span<const int32_t> positions, const Rope& rope, const Tensor& table) override;
   void do_norm_rope(const Tensor& x, const Norm& norm, const ConstTensor& table) override;
-  void do_write_kv(const ConstTensor& k, const ConstTensor& v, std::span<const int32_t> slots,
-                   const KvLayer& kv) override;
+  void do_write_kv(const ConstTensor& k, const ConstTensor& v, std::span<const int32_t> slots, const KvLayer& kv,
+                   const KvScales& scales) override;
   void do_attend(const ConstTensor& q, const KvLayer& kv, const Batch& batch, float scale, const Tensor& out) override;
   void do_mlp_add(const ConstTensor& h, const Mlp& mlp, const Tensor& x) override;
   void do_route(const ConstTensor& logits, bool normalise, const Routing& routing) override;
@@ -68,6 +69,7 @@ class CpuDevice final : public Device {
   MlpMultiplier mlp_;
   Attention attention_;
   MoeMlp moe_;
+  KvFormat kv_format_;
   struct KvRun {
     int row, slot, tokens;
   };
@@ -159,10 +161,10 @@ void CpuDevice::do_norm_rope(const Tensor& x, const Norm& norm, const ConstTenso
 }
 
 void CpuDevice::do_write_kv(const ConstTensor& k, const ConstTensor& v, std::span<const int32_t> slots,
-                            const KvLayer& kv) {
-  const int64_t heads = kv.k.shape[1], d = kv.k.shape[3], width = heads * d;
-  const int64_t head_bytes = kKvTokens * d * dtype_size(kv.k.dtype);
-  const KvType type = kv.k.dtype == DType::bf16 ? KvType::bf16 : KvType::f32;
+                            const KvLayer& kv, const KvScales& scales) {
+  const int64_t heads = kv.heads, d = kv.head_dim, width = heads * d;
+  const int64_t head_bytes = kKvTokens * kv.format.row_bytes(d);
+  const int64_t head_scales = kv.format.bits != 0 ? d / kv.format.group_size * 2 : 0;
   // Runs of tokens that follow each other within one block.
   kv_runs_.clear();
   for (int t = 0; t < static_cast<int>(slots.size()); ++t) {
@@ -179,22 +181,28 @@ void CpuDevice::do_write_kv(const ConstTensor& k, const ConstTensor& v, std::spa
     for (int64_t i = begin; i < end; ++i) {
       const KvRun& run = kv_runs_[static_cast<size_t>(i / heads)];
       const int64_t head = i % heads, at = (run.slot / kKvTokens * heads + head) * head_bytes;
+      const auto known = [&](std::span<const float> all) {
+        return all.empty() ? nullptr : all.data() + (run.row * heads + head) * head_scales;
+      };
       context_.kernels.store_kv({.k = k.as<float>() + run.row * width + head * d,
                                  .v = v.as<float>() + run.row * width + head * d,
                                  .stride = width,
                                  .d = static_cast<int>(d),
                                  .first = run.slot % kKvTokens,
                                  .tokens = run.tokens,
-                                 .type = type,
-                                 .group = 0,
-                                 .k_block = reinterpret_cast<unsigned char*>(kv.k.data) + at,
-                                 .v_block = reinterpret_cast<unsigned char*>(kv.v.data) + at});
+                                 .type = kv_type(kv.format),
+                                 .group = kv.format.group_size,
+                                 .k_scales = known(scales.k),
+                                 .v_scales = known(scales.v),
+                                 .scales_stride = heads * head_scales,
+                                 .k_block = reinterpret_cast<unsigned char*>(kv.k) + at,
+                                 .v_block = reinterpret_cast<unsigned char*>(kv.v) + at});
     }
   });
 }
 
 void CpuDevice::do_attend(const ConstTensor& q, const KvLayer& kv, const Batch& batch, float scale, const Tensor& out) {
-  const int heads = static_cast<int>(q.shape[1] / kv.k.shape[3]);
+  const int heads = static_cast<int>(q.shape[1] / kv.head_dim);
   attention_.attend(q.as<float>(), kv, heads, batch, scale, out.as<float>());
 }
 
@@ -232,7 +240,15 @@ void CpuDevice::do_gather_rows(const ConstTensor& x, std::span<const int32_t> ro
 
 std::unique_ptr<Device> open_cpu_device(const DeviceOptions& options) {
   const int threads = options.threads > 0 ? options.threads : available_cpus();
-  return std::make_unique<CpuDevice>(select_kernels(options.isa), threads, options.precision);
+  KvFormat kv{.dtype = options.precision == Precision::f32 ? DType::f32 : DType::bf16};
+  if (options.kv_bits != 0) {
+    const int group = options.kv_group_size;
+    if ((options.kv_bits != 8 && options.kv_bits != 4) || (group != 32 && group != 64 && group != kKvMaxGroup))
+      fail(Errc::usage, "KV cache of {} bits in groups of {}: expected 8 or 4 bits, groups of 32, 64 or 128",
+           options.kv_bits, group);
+    kv = {DType::u8, options.kv_bits, group};
+  }
+  return std::make_unique<CpuDevice>(select_kernels(options.isa), threads, options.precision, kv);
 }
 
 }  // namespace inkstone

@@ -82,6 +82,9 @@ struct StoreKvArgs {
   int first, tokens;
   KvType type;
   int group;
+  const float* k_scales;  // null, or [tokens] rows of d / group pairs of a scale and a bias, `scales_stride` floats
+  const float* v_scales;  // apart, that the values were quantised with before: their codes are found again
+  int64_t scales_stride;
   unsigned char* k_block;
   unsigned char* v_block;
 };
@@ -197,6 +200,9 @@ struct TileKernels {
   void (*store)(const TileStoreArgs& args);
   void (*gate)(const TileGateArgs& args);
   void (*stream)(const TileStreamArgs& args);
+  // Kernels::attend with q and the softmax's weights in bf16, for d a multiple of 32 and a cache that is not f32. Null:
+  // vectors are as good.
+  void (*attend)(const AttendArgs& args);
 };
 
 struct Kernels {

@@ -50,16 +50,19 @@ void Device::norm_rope(const Tensor& x, const Norm& norm, const ConstTensor& tab
   do_norm_rope(x, norm, table);
 }
 
-void Device::write_kv(const ConstTensor& k, const ConstTensor& v, std::span<const int32_t> slots, const KvLayer& kv) {
-  CHECK(kv.k.shape.rank() == 4 && kv.k.shape == kv.v.shape && kv.k.shape[2] == kKvBlockTokens);
-  CHECK(is_matrix(k, static_cast<int64_t>(slots.size()), kv.k.shape[1] * kv.k.shape[3]) && v.shape == k.shape);
-  for (const int32_t slot : slots) CHECK(slot >= 0 && slot < kv.k.shape[0] * kKvBlockTokens);
-  do_write_kv(k, v, slots, kv);
+void Device::write_kv(const ConstTensor& k, const ConstTensor& v, std::span<const int32_t> slots, const KvLayer& kv,
+                      const KvScales& scales) {
+  const int64_t width = int64_t{kv.heads} * kv.head_dim;
+  CHECK(is_matrix(k, static_cast<int64_t>(slots.size()), width) && v.shape == k.shape);
+  for (const int32_t slot : slots) CHECK(slot >= 0 && slot / kKvBlockTokens < kv.blocks);
+  const size_t known = scales.k.empty() ? 0 : slots.size() * static_cast<size_t>(width / kv.format.group_size * 2);
+  CHECK(scales.k.size() == known && scales.v.size() == known);
+  do_write_kv(k, v, slots, kv, scales);
 }
 
 void Device::attend(const ConstTensor& q, const KvLayer& kv, const Batch& batch, float scale, const Tensor& out) {
   CHECK(q.shape.rank() == 2 && q.shape[0] == batch.size() && out.shape == q.shape);
-  CHECK(q.shape[1] % (kv.k.shape[1] * kv.k.shape[3]) == 0);
+  CHECK(q.shape[1] % (int64_t{kv.heads} * kv.head_dim) == 0);
   do_attend(q, kv, batch, scale, out);
 }
 

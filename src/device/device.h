@@ -27,10 +27,34 @@ struct Rope {
   double attention_factor = 1.0;            // YaRN's: q and k are multiplied by it
 };
 
-// K and V of one layer: [N, K, B, d] each, so that a head's tokens within a block are one stream.
+// How a device keeps K and V.
+struct KvFormat {
+  DType dtype = DType::bf16;  // or f32; u8: codes of `bits` bits
+  int bits = 0;               // 8 or 4 of codes, else 0
+  int group_size = 0;         // dimensions of codes that share a scale and a bias (f32), else 0
+
+  // Of K, or of V, of one token of one head.
+  int64_t row_bytes(int64_t head_dim) const {
+    return bits == 0 ? head_dim * dtype_size(dtype) : head_dim * bits / 8 + head_dim / group_size * 8;
+  }
+};
+
+// K and V of one layer, block by block, head by head. What a head's tokens of a block look like is the device's own
+// business; they take B * row_bytes(d) bytes.
 struct KvLayer {
-  Tensor k;
-  Tensor v;
+  std::byte* k;
+  std::byte* v;
+  KvFormat format;
+  int blocks;
+  int heads;
+  int head_dim;
+};
+
+// Scales and biases that rows of k and v were quantised with before, elsewhere, with the bits and the groups of the
+// device's KvFormat: f32 [T, K * d / group_size, 2], scale and bias. Their codes are kept.
+struct KvScales {
+  std::span<const float> k;
+  std::span<const float> v;
 };
 
 // Which experts each row goes to, and with what weight.
@@ -62,7 +86,7 @@ class Device {
 
   virtual std::string description() const = 0;  // "cpu avx512, 2 threads"
   virtual DType activation_dtype() const = 0;
-  virtual DType kv_dtype() const = 0;
+  virtual KvFormat kv_format() const = 0;
 
   virtual Buffer allocate(size_t bytes) = 0;
   // Takes a weight into this device's layout; may keep the view and map it in place.
@@ -87,8 +111,9 @@ class Device {
   void rope_table(std::span<const int32_t> positions, const Rope& rope, const Tensor& table);
   // RMS-norms each head of x [T, heads * d], then rotates it. In place.
   void norm_rope(const Tensor& x, const Norm& norm, const ConstTensor& table);
-  // Stores rows of k and v [T, K * d] at their slots [T].
-  void write_kv(const ConstTensor& k, const ConstTensor& v, std::span<const int32_t> slots, const KvLayer& kv);
+  // Stores rows of k and v [T, K * d] at their slots [T]. `scales` is in host memory.
+  void write_kv(const ConstTensor& k, const ConstTensor& v, std::span<const int32_t> slots, const KvLayer& kv,
+                const KvScales& scales = {});
   // Causal attention of each span's rows over its past. q, out [T, H * d]; softmax(scale q k) v.
   void attend(const ConstTensor& q, const KvLayer& kv, const Batch& batch, float scale, const Tensor& out);
   // x += down(silu(gate h) * up h), with adapters. h, x [T, D]. One verb, so that what lies between need not be stored.
@@ -110,7 +135,7 @@ class Device {
   virtual void do_rope_table(std::span<const int32_t> positions, const Rope& rope, const Tensor& table) = 0;
   virtual void do_norm_rope(const Tensor& x, const Norm& norm, const ConstTensor& table) = 0;
   virtual void do_write_kv(const ConstTensor& k, const ConstTensor& v, std::span<const int32_t> slots,
-                           const KvLayer& kv) = 0;
+                           const KvLayer& kv, const KvScales& scales) = 0;
   virtual void do_attend(const ConstTensor& q, const KvLayer& kv, const Batch& batch, float scale,
                          const Tensor& out) = 0;
   virtual void do_mlp_add(const ConstTensor& h, const Mlp& mlp, const Tensor& x) = 0;
@@ -124,6 +149,8 @@ struct DeviceOptions {
   Precision precision = Precision::fast;
   int threads = 0;  // 0: as many as this process may use
   std::string isa;  // "": INKSTONE_ISA, else the best of this machine; "scalar", "avx2", "avx512"
+  int kv_bits = 0;  // 8 or 4: K and V as the reference quantises them; 0: as the precision says
+  int kv_group_size = 64;
 };
 
 // The machine in front of us. Throws Error(usage) for an ISA that it lacks.

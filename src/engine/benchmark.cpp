@@ -158,7 +158,7 @@ void Benchmark::forward(const Batch& batch) {
 
 void Benchmark::count(BenchmarkResult& result, const Batch& batch) const {
   const auto cost = [&](const ModelConfig& config, const WeightBytes& weights) {
-    const auto kv_bytes = KvCache::bytes_per_token(config, model_.device().kv_dtype());
+    const auto kv_bytes = KvCache::bytes_per_token(config, model_.device().kv_format());
     return step_cost(config, weights, static_cast<double>(kv_bytes), batch);
   };
   result.cost += cost(model_.config(), weights_);

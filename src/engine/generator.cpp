@@ -163,20 +163,26 @@ void Generator::restore(std::span<const int32_t> tokens, const PromptCache& cach
   clear();
   Batch batch;
   sequence_.append(tokens, batch);
-  // [K, T, d] as the file has it to rows [T, K * d].
-  const auto upload_rows = [&](const std::vector<float>& values) {
+  // [K, T, n] as the file has it to rows [T, K * n].
+  const auto rows_of = [&](const std::vector<float>& values, int64_t n) {
     std::vector<float> rows(values.size());
     for (int64_t h = 0; h < heads; ++h)
       for (int64_t t = 0; t < count; ++t)
-        std::copy_n(values.begin() + (h * count + t) * d, d, rows.begin() + (t * heads + h) * d);
-    return model_.device().upload(rows);
+        std::copy_n(values.begin() + (h * count + t) * n, n, rows.begin() + (t * heads + h) * n);
+    return rows;
   };
   for (size_t i = 0; i < cache.layers.size(); ++i) {
     const PromptCacheLayer& layer = cache.layers[i];
-    const Buffer k = upload_rows(layer.keys);
-    const Buffer v = upload_rows(layer.values);
+    const KvLayer& kv = kv_.layer(static_cast<int>(i));
+    const Buffer k = model_.device().upload(rows_of(layer.keys, d));
+    const Buffer v = model_.device().upload(rows_of(layer.values, d));
+    // Of the same bits and groups as ours, codes go over as they are.
+    const bool same = layer.bits != 0 && layer.bits == kv.format.bits && layer.group_size == kv.format.group_size;
+    const int64_t pairs = same ? d / layer.group_size * 2 : 0;
+    const std::vector<float> k_scales = same ? rows_of(layer.key_scales, pairs) : std::vector<float>();
+    const std::vector<float> v_scales = same ? rows_of(layer.value_scales, pairs) : std::vector<float>();
     model_.device().write_kv(k.view(DType::f32, {count, heads * d}), v.view(DType::f32, {count, heads * d}),
-                             batch.slots, kv_.layer(static_cast<int>(i)));
+                             batch.slots, kv, {k_scales, v_scales});
   }
 }
 

@@ -55,7 +55,7 @@ int LanguageModel::context_size(int wanted) const {
   const uint64_t available = memory_info().available;
   const uint64_t weights = checkpoint_.bytes();
   const uint64_t activations = workspace_bytes(*device_, config_, Generator::kChunkTokens, 1);
-  const uint64_t per_token = static_cast<uint64_t>(KvCache::bytes_per_token(config_, device_->kv_dtype()));
+  const uint64_t per_token = static_cast<uint64_t>(KvCache::bytes_per_token(config_, device_->kv_format()));
   const uint64_t least = static_cast<uint64_t>(wanted > 0 ? wanted : std::min(maximum, kLeastContext));
   const uint64_t beside = activations + least * per_token;
   if (weights + beside <= available) {

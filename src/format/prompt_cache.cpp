@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "format/quantization.h"
+#include "tensor/widen.h"
 
 namespace inkstone {
 namespace {
@@ -86,6 +87,15 @@ class Reader {
            tokens, width, layer.heads, cache.tokens, layer.head_dim);
   }
 
+  static std::vector<float> scale_pairs(const ConstTensor& scales, const ConstTensor& biases) {
+    std::vector<float> s(static_cast<size_t>(scales.shape.elements())), b(s.size()), pairs;
+    widen(scales, s);
+    widen(biases, b);
+    pairs.reserve(2 * s.size());
+    for (size_t i = 0; i < s.size(); ++i) pairs.insert(pairs.end(), {s[i], b[i]});
+    return pairs;
+  }
+
   static std::vector<float> decode(const WeightView& rows) {
     std::vector<float> values(static_cast<size_t>(rows.out * rows.in));
     for (int64_t row = 0; row < rows.out; ++row)
@@ -151,7 +161,10 @@ class Reader {
       rows.out = rows.weight.shape[0];
       rows.in = width;
       (part == 0 ? layer.keys : layer.values) = decode(rows);
+      (part == 0 ? layer.key_scales : layer.value_scales) = scale_pairs(scales, biases);
     }
+    layer.bits = quantization.bits;
+    layer.group_size = quantization.group_size;
     if (state(index, 0, 0, INT32_MAX) != cache.tokens)
       fail(Errc::bad_file, "{}: metadata 0.{}.0: expected {} tokens", origin_, index, cache.tokens);
     return layer;

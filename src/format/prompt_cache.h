@@ -17,6 +17,11 @@ struct PromptCacheLayer {
   int head_dim = 0;
   std::vector<float> keys;    // [K, T, d], after RoPE
   std::vector<float> values;  // [K, T, d]
+  // Of a quantised cache, else 0 and empty: [K, T, d / group_size, 2], scale and bias.
+  int bits = 0;
+  int group_size = 0;
+  std::vector<float> key_scales;
+  std::vector<float> value_scales;
 };
 
 struct PromptCache {

@@ -35,7 +35,7 @@ Residency::Weights Qwen3Moe::weights() const {
     std::vector<Residency::Piece>& experts = weights.experts.emplace_back();
     if (!moe_[i]) continue;
     weights.steps[i].add(moe_[i]->gate);
-    const Experts& mlp = moe_[i]->switch_mlp;
+    const Mlp& mlp = moe_[i]->switch_mlp;
     experts.resize(static_cast<size_t>(config_.num_experts));
     for (size_t e = 0; e < experts.size(); ++e)
       for (const Linear* linear : {&mlp.gate_proj, &mlp.up_proj, &mlp.down_proj})

@@ -208,8 +208,10 @@ std::vector<std::string> vector_isa_names() {
   return names;
 }
 
-std::unique_ptr<Device> open_test_device(const std::string& isa, int threads, Precision precision) {
-  return open_cpu_device({.precision = precision, .threads = threads, .isa = isa});
+std::unique_ptr<Device> open_test_device(const std::string& isa, int threads, Precision precision, int kv_bits,
+                                         int kv_group_size) {
+  return open_cpu_device(
+      {.precision = precision, .threads = threads, .isa = isa, .kv_bits = kv_bits, .kv_group_size = kv_group_size});
 }
 
 }  // namespace inkstone::testing

@@ -53,6 +53,7 @@ Lora random_lora(std::mt19937& rng, Device& device, int64_t out, int64_t in, int
 // Every table that this machine supports; those without a matrix unit, for what a table with one takes from another.
 std::vector<std::string> isa_names();
 std::vector<std::string> vector_isa_names();
-std::unique_ptr<Device> open_test_device(const std::string& isa, int threads, Precision precision = Precision::f32);
+std::unique_ptr<Device> open_test_device(const std::string& isa, int threads, Precision precision = Precision::f32,
+                                         int kv_bits = 0, int kv_group_size = 64);
 
 }  // namespace inkstone::testing

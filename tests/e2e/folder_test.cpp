@@ -143,6 +143,11 @@ TEST(Show, AsTextTensorsAndContext) {
   EXPECT_EQ(json.find("kv_bytes_per_token")->as_int(), 2 * 2 * 16 * 2);
   EXPECT_GT(json.find("tensors")->as_object().size(), 20u);
   EXPECT_EQ(run({"show", folder, "-c", "40961"}).code, 7);
+  // Its heads are too small for groups of 32.
+  const Outcome groups = run({"show", folder, "--kv-bits", "8", "--kv-group-size", "32"});
+  EXPECT_EQ(groups.code, 2);
+  EXPECT_NE(groups.err.find("head_dim 16"), std::string::npos) << groups.err;
+  EXPECT_EQ(run({"generate", "-m", folder, "-p", "a", "--kv-bits", "4"}).code, 2);
 }
 
 TEST(Tokenize, TypedMarksStayText) {
@@ -207,7 +212,9 @@ TEST(Usage, WhatIsNotKnownIsRefused) {
         Arguments{"generate", "-p", "a", "--logit-bias", "1=9999"},
         Arguments{"generate", "-p", "a", "--thinking-budget", "-1"}, Arguments{"generate", "-p", "a", "-t", "0"},
         Arguments{"generate", "-p", "a", "--seed", "x"}, Arguments{"generate", "-p", "a", "--logprobs", "1000"},
-        Arguments{"doctor", "extra"}}) {
+        Arguments{"generate", "-p", "a", "--kv-bits", "5"}, Arguments{"generate", "-p", "a", "--kv-group-size", "64"},
+        Arguments{"generate", "-p", "a", "--kv-bits", "8", "--kv-group-size", "16"},
+        Arguments{"chat", "--kv-bits", "16"}, Arguments{"doctor", "extra"}}) {
     const Outcome outcome = run(arguments);
     std::string line;
     for (const std::string& argument : arguments) line += argument + " ";

@@ -52,9 +52,9 @@ struct GoldenModel {
   using Wrap = std::function<std::unique_ptr<Device>(std::unique_ptr<Device>)>;
 
   GoldenModel(const std::filesystem::path& folder, Precision precision, const std::string& isa, const Wrap& wrap = {})
-      : checkpoint(folder),
-        config(load_model_config(folder)),
-        device(open_device({.precision = precision, .threads = 2, .isa = isa})) {
+      : GoldenModel(folder, {.precision = precision, .threads = 2, .isa = isa}, wrap) {}
+  GoldenModel(const std::filesystem::path& folder, const DeviceOptions& options, const Wrap& wrap = {})
+      : checkpoint(folder), config(load_model_config(folder)), device(open_device(options)) {
     if (wrap) device = wrap(std::move(device));
     model = load_model(checkpoint, config, *device);
   }
@@ -86,11 +86,10 @@ inline std::vector<std::string> isa_names() {
   return names;
 }
 
-// Greedy tokens of `model` after `prompt` against golden {tokens, margin}: identical, except from a step on whose
-// margin is below what float32 decides.
-inline void expect_greedy(Model& model, const std::vector<int32_t>& prompt, const Json& golden) {
+// Greedy tokens after `prompt` against golden {tokens, margin}: identical, except from a step on whose margin is below
+// what float32 decides.
+inline void expect_greedy(Generator& generator, const std::vector<int32_t>& prompt, const Json& golden) {
   const std::vector<int32_t> expected = token_list(*golden.find("tokens"));
-  Generator generator(model, static_cast<int>(prompt.size() + expected.size()) + 1);
   GenerationRequest request;
   request.prompt = prompt;
   request.max_tokens = static_cast<int>(expected.size());
@@ -102,6 +101,11 @@ inline void expect_greedy(Model& model, const std::vector<int32_t>& prompt, cons
     EXPECT_LT(margin, kMarginTolerance) << "step " << i << ": found " << found[i] << ", expected " << expected[i];
     break;  // what follows continues another text
   }
+}
+
+inline void expect_greedy(Model& model, const std::vector<int32_t>& prompt, const Json& golden) {
+  Generator generator(model, static_cast<int>(prompt.size() + golden.find("tokens")->as_array().size()) + 1);
+  expect_greedy(generator, prompt, golden);
 }
 
 // Suites that have at least one test.

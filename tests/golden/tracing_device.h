@@ -22,7 +22,7 @@ class TracingDevice final : public Device {
 
   std::string description() const override { return device_->description(); }
   DType activation_dtype() const override { return device_->activation_dtype(); }
-  DType kv_dtype() const override { return device_->kv_dtype(); }
+  KvFormat kv_format() const override { return device_->kv_format(); }
   Buffer allocate(size_t bytes) override { return device_->allocate(bytes); }
   Linear pack(const WeightView& weight) override { return device_->pack(weight); }
   Buffer upload(std::span<const float> values) override { return device_->upload(values); }
@@ -55,9 +55,11 @@ class TracingDevice final : public Device {
     device_->norm_rope(x, norm, table);
     record(norm.name, x);
   }
-  void do_write_kv(const ConstTensor& k, const ConstTensor& v, std::span<const int32_t> slots,
-                   const KvLayer& kv) override {
-    device_->write_kv(k, v, slots, kv);
+  void do_write_kv(const ConstTensor& k, const ConstTensor& v, std::span<const int32_t> slots, const KvLayer& kv,
+                   const KvScales& scales) override {
+    record("write_kv:k", k);
+    record("write_kv:v", v);
+    device_->write_kv(k, v, slots, kv, scales);
   }
   void do_attend(const ConstTensor& q, const KvLayer& kv, const Batch& batch, float scale, const Tensor& out) override {
     device_->attend(q, kv, batch, scale, out);

@@ -17,6 +17,8 @@ float sqrt_f32(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 #include "cpu/isa/codes.inl"
 #include "cpu/isa/tile_codes.inl"
 #include "cpu/isa/tile_products.inl"
+#include "cpu/isa/kv_block.inl"
+#include "cpu/isa/attend_amx.inl"
 // clang-format on
 
 }  // namespace
@@ -29,6 +31,7 @@ extern const TileKernels kAmxTiles = {
     .store = tile_store,
     .gate = tile_gate,
     .stream = tile_stream,
+    .attend = tile_attend,
 };
 
 }  // namespace inkstone

@@ -9,35 +9,6 @@
 constexpr int kFewQueries = 16;  // above, widening a block costs less than it saves
 constexpr int kStepTokens = 64;  // of many: enough to amortise loading and storing the sums
 
-// A group's scales and biases for all tokens of a quantised block.
-struct KvScales {
-  const float* scales;  // [groups, kKvTokens]
-  const float* biases;
-};
-KvScales kv_scales(const AttendArgs& a, const unsigned char* block) {
-  const float* scales = reinterpret_cast<const float*>(block + kv_code_bytes(a.type, a.d));
-  return {scales, scales + static_cast<int64_t>(a.d / a.group) * kKvTokens};
-}
-
-constexpr bool is_quantized(KvType type) { return type == KvType::q8 || type == KvType::q4; }
-
-// Rows `row` and row + 1 (row is even) of a block's matrix, n columns from `column` on.
-template <KvType kType>
-void load_rows(const unsigned char* m, int64_t width, int64_t row, int64_t column, int64_t n, F32& even, F32& odd) {
-  const int64_t at = row * width + column;
-  if constexpr (kType == KvType::f32) {
-    even = load_f32(m + 4 * at, n);
-    odd = load_f32(m + 4 * (at + width), n);
-  } else if constexpr (kType == KvType::bf16) {
-    load_bf16_pairs(m + 2 * (row * width + 2 * column), n, even, odd);
-  } else if constexpr (kType == KvType::q8) {
-    even = load_u8_as_f32(m + at);
-    odd = load_u8_as_f32(m + at + width);
-  } else {
-    load_u4_pairs(m + row / 2 * width + column, even, odd);
-  }
-}
-
 // What to fetch while a product runs: `lines` cache lines a pair of rows, from `at` on.
 struct Fetch {
   const unsigned char* at;
@@ -51,18 +22,33 @@ void product(const float* a, int64_t lda, const unsigned char* m, int64_t width,
   int row = begin;
   for (; row + 2 <= end; row += 2) {
     for (int line = 0; line < fetch.lines; ++line, fetch.at += 64) prefetch(fetch.at);
-    F32 x[kQ][2];
+    if constexpr (kQ > kVectors) {  // whichever needs fewer registers
+      F32 rows[kVectors][2];
 #pragma GCC unroll 4
-    for (int j = 0; j < kQ; ++j) {
-      x[j][0] = F32::all(a[j * lda + row]);
-      x[j][1] = F32::all(a[j * lda + row + 1]);
-    }
+      for (int v = 0; v < kVectors; ++v)
+        load_rows<kType>(m, width, row, column + v * kLanes, n - v * kLanes, rows[v][0], rows[v][1]);
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      F32 even, odd;
-      load_rows<kType>(m, width, row, column + v * kLanes, n - v * kLanes, even, odd);
+      for (int j = 0; j < kQ; ++j)
+#pragma GCC unroll 2
+        for (int r = 0; r < 2; ++r) {
+          const F32 x = F32::all(a[j * lda + row + r]);
 #pragma GCC unroll 4
-      for (int j = 0; j < kQ; ++j) sums[j][v] = fma(x[j][1], odd, fma(x[j][0], even, sums[j][v]));
+          for (int v = 0; v < kVectors; ++v) sums[j][v] = fma(x, rows[v][r], sums[j][v]);
+        }
+    } else {
+      F32 x[kQ][2];
+#pragma GCC unroll 4
+      for (int j = 0; j < kQ; ++j) {
+        x[j][0] = F32::all(a[j * lda + row]);
+        x[j][1] = F32::all(a[j * lda + row + 1]);
+      }
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        F32 even, odd;
+        load_rows<kType>(m, width, row, column + v * kLanes, n - v * kLanes, even, odd);
+#pragma GCC unroll 4
+        for (int j = 0; j < kQ; ++j) sums[j][v] = fma(x[j][1], odd, fma(x[j][0], even, sums[j][v]));
+      }
     }
   }
   if (row == end) return;  // the odd row after it was never written
@@ -222,12 +208,6 @@ void few_values(const AttendArgs& a, int query, const FewBlock& block, const flo
   }
 }
 
-int64_t kv_lines(const AttendArgs& a) {
-  const int64_t codes = kv_code_bytes(a.type, a.d);
-  if (is_quantized(a.type)) return (codes + a.d / a.group * kKvTokens * 8 + 63) / 64;
-  return (codes * (a.type == KvType::f32 ? 4 : 2) + 63) / 64;
-}
-
 // Calls run.operator()<4>, <2> or <1>(j) until all queries are through.
 template <class Run>
 void by_fours(int queries, const Run& run) {
@@ -268,17 +248,11 @@ template <KvType kType>
 void widen_k(const AttendArgs& a, const unsigned char* block, float* panels) {
   for (int t = 0; t < kKvTokens; t += kLanes) {
     float* to = panels + static_cast<int64_t>(t / kPanel) * a.d * kPanel + t % kPanel;
-    for (int i = 0; i < a.d; i += 2) {
+    for (int i = 0; i < a.d; i += 2, to += 2 * kPanel) {
       F32 even, odd;
-      load_rows<kType>(block, kKvTokens, i, t, kLanes, even, odd);
-      if constexpr (is_quantized(kType)) {
-        const KvScales s = kv_scales(a, block);
-        const int at = i / a.group * kKvTokens + t;
-        even = fma(even, F32::load(s.scales + at), F32::load(s.biases + at));
-        odd = fma(odd, F32::load(s.scales + at), F32::load(s.biases + at));
-      }
-      even.store(to + static_cast<int64_t>(i) * kPanel);
-      odd.store(to + static_cast<int64_t>(i + 1) * kPanel);
+      load_k<kType>(a, block, i, t, even, odd);
+      even.store(to);
+      odd.store(to + kPanel);
     }
   }
 }
@@ -290,13 +264,7 @@ void widen_v(const AttendArgs& a, const unsigned char* block, int first, float* 
     float* to = panels + (static_cast<int64_t>(i / kPanel) * kStepTokens + first) * kPanel + i % kPanel;
     for (int t = 0; t < kKvTokens; t += 2, to += 2 * kPanel) {
       F32 even, odd;
-      load_rows<kType>(block, a.d, t, i, a.d - i, even, odd);
-      if constexpr (is_quantized(kType)) {
-        const KvScales s = kv_scales(a, block);
-        const int at = i / a.group * kKvTokens + t;
-        even = fma(even, F32::all(s.scales[at]), F32::all(s.biases[at]));
-        odd = fma(odd, F32::all(s.scales[at + 1]), F32::all(s.biases[at + 1]));
-      }
+      load_v<kType>(a, block, t, i, even, odd);
       even.store(to);
       odd.store(to + kPanel);
     }

@@ -18,6 +18,7 @@ float sqrt_f32(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 #include "cpu/isa/gemv.inl"
 #include "cpu/isa/multiply16.inl"
 #include "cpu/isa/gemm.inl"
+#include "cpu/isa/kv_block.inl"
 #include "cpu/isa/store_kv.inl"
 #include "cpu/isa/attend.inl"
 // clang-format on

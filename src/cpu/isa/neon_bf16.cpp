@@ -29,6 +29,7 @@ extern const TileKernels kNeonBf16Tiles = {
     .store = tile_store,
     .gate = tile_gate,
     .stream = tile_stream,
+    .attend = nullptr,
 };
 
 }  // namespace inkstone

@@ -249,8 +249,8 @@ int64_t kv_index(KvType type, int width, int row, int column) {
 
 int64_t kv_code_bytes(KvType type, int d) { return type == KvType::q4 ? d * kKvTokens / 2 : d * kKvTokens; }
 
-// Codes of one group of one token as the reference computes them: the larger end of the range is met exactly.
-void quantize_kv(const float* x, int group, int bins, float& scale, float& bias, unsigned char* codes) {
+// Scale and bias of one group of one token as the reference computes them: the larger end of the range is met exactly.
+void quantize_range(const float* x, int group, int bins, float& scale, float& bias) {
   float low = x[0], high = x[0];
   for (int i = 0; i < group; ++i) {
     low = x[i] < low ? x[i] : low;
@@ -262,6 +262,9 @@ void quantize_kv(const float* x, int group, int bins, float& scale, float& bias,
   const float steps = nearbyintf(edge / scale);
   bias = steps != 0 ? edge : 0;
   if (steps != 0) scale = edge / steps;
+}
+
+void quantize_codes(const float* x, int group, int bins, float scale, float bias, unsigned char* codes) {
   for (int i = 0; i < group; ++i)
     codes[i] =
         static_cast<unsigned char>(fminf(fmaxf(nearbyintf((x[i] - bias) / scale), 0.0f), static_cast<float>(bins)));
@@ -288,7 +291,8 @@ void store_kv_code(KvType type, unsigned char* block, int width, int row, int co
 }
 
 // One token of K (dimensions are rows) or V (tokens are rows).
-void store_kv_row(const StoreKvArgs& a, const float* x, int token, bool is_k, unsigned char* block) {
+void store_kv_row(const StoreKvArgs& a, const float* x, const float* known, int token, bool is_k,
+                  unsigned char* block) {
   const int width = is_k ? kKvTokens : a.d;
   if (a.type == KvType::f32 || a.type == KvType::bf16) {
     for (int i = 0; i < a.d; ++i) store_kv_value(a.type, block, width, is_k ? i : token, is_k ? token : i, x[i]);
@@ -297,7 +301,13 @@ void store_kv_row(const StoreKvArgs& a, const float* x, int token, bool is_k, un
   unsigned char codes[kKvMaxGroup];
   for (int g = 0; g < a.d / a.group; ++g) {
     float pair[2];
-    quantize_kv(x + g * a.group, a.group, a.type == KvType::q8 ? 255 : 15, pair[0], pair[1], codes);
+    const int bins = a.type == KvType::q8 ? 255 : 15;
+    if (known == nullptr) {
+      quantize_range(x + g * a.group, a.group, bins, pair[0], pair[1]);
+    } else {
+      memcpy(pair, known + 2 * g, sizeof pair);
+    }
+    quantize_codes(x + g * a.group, a.group, bins, pair[0], pair[1], codes);
     for (int i = 0; i < a.group; ++i) {
       const int dim = g * a.group + i;
       store_kv_code(a.type, block, width, is_k ? dim : token, is_k ? token : dim, codes[i]);
@@ -310,8 +320,10 @@ void store_kv_row(const StoreKvArgs& a, const float* x, int token, bool is_k, un
 
 void store_kv(const StoreKvArgs& a) {
   for (int t = 0; t < a.tokens; ++t) {
-    store_kv_row(a, a.k + t * a.stride, a.first + t, true, a.k_block);
-    store_kv_row(a, a.v + t * a.stride, a.first + t, false, a.v_block);
+    const float* k_scales = a.k_scales == nullptr ? nullptr : a.k_scales + t * a.scales_stride;
+    const float* v_scales = a.v_scales == nullptr ? nullptr : a.v_scales + t * a.scales_stride;
+    store_kv_row(a, a.k + t * a.stride, k_scales, a.first + t, true, a.k_block);
+    store_kv_row(a, a.v + t * a.stride, v_scales, a.first + t, false, a.v_block);
   }
 }
 

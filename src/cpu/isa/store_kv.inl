@@ -1,7 +1,5 @@
 // Writing tokens into a KV block (its layout: kernels.h). A vector's worth of tokens of K is transposed in registers
 // once, here, so that attention never transposes; what does not fill a vector or a pair goes element by element.
-int64_t kv_code_bytes(KvType type, int d) { return static_cast<int64_t>(d) * kKvTokens / (type == KvType::q4 ? 2 : 1); }
-
 // kLanes tokens of K from `token` on, a multiple of kLanes.
 void store_k_square(const StoreKvArgs& a, const float* k, int token) {
   for (int i = 0; i < a.d; i += kLanes) {
@@ -55,8 +53,8 @@ void store_v_token(const StoreKvArgs& a, const float* v, int token) {
   }
 }
 
-// Codes of one group of one token as the reference computes them: the larger end of the range is met exactly.
-void quantize_kv(const float* x, int group, int bins, float& scale, float& bias, unsigned char* codes) {
+// Scale and bias of one group of one token as the reference computes them: the larger end of the range is met exactly.
+void quantize_range(const float* x, int group, int bins, float& scale, float& bias) {
   F32 lows = F32::load(x), highs = lows;
   for (int i = kLanes; i < group; i += kLanes) {
     lows = min(lows, F32::load(x + i));
@@ -69,6 +67,9 @@ void quantize_kv(const float* x, int group, int bins, float& scale, float& bias,
   const float steps = __builtin_nearbyintf(edge / scale);
   bias = steps != 0 ? edge : 0;
   if (steps != 0) scale = edge / steps;
+}
+
+void quantize_codes(const float* x, int group, int bins, float scale, float bias, unsigned char* codes) {
   for (int i = 0; i < group; i += kLanes) {
     const F32 code = round((F32::load(x + i) - F32::all(bias)) / F32::all(scale));
     float lanes[kLanes];
@@ -79,13 +80,20 @@ void quantize_kv(const float* x, int group, int bins, float& scale, float& bias,
 
 // One token. Codes of K lie a row apart, in q4 two dimensions share a byte; those of V follow each other, in q4 two
 // tokens share a byte.
-void store_quantized(const StoreKvArgs& a, const float* x, int token, bool is_k, unsigned char* block) {
-  alignas(64) unsigned char codes[kKvMaxGroup];
-  const int groups = a.d / a.group;
+void store_quantized(const StoreKvArgs& a, const float* x, const float* known, int token, bool is_k,
+                     unsigned char* block) {
+  unsigned char codes[kKvMaxGroup];
+  const int groups = a.d / a.group, bins = a.type == KvType::q8 ? 255 : 15;
   float* scales = reinterpret_cast<float*>(block + kv_code_bytes(a.type, a.d)) + token;
   for (int g = 0; g < groups; ++g) {
     float scale, bias;
-    quantize_kv(x + g * a.group, a.group, a.type == KvType::q8 ? 255 : 15, scale, bias, codes);
+    if (known != nullptr) {
+      scale = known[2 * g];
+      bias = known[2 * g + 1];
+    } else {
+      quantize_range(x + g * a.group, a.group, bins, scale, bias);
+    }
+    quantize_codes(x + g * a.group, a.group, bins, scale, bias, codes);
     scales[g * kKvTokens] = scale;
     scales[(groups + g) * kKvTokens] = bias;
     const int first = g * a.group;
@@ -106,11 +114,14 @@ void store_quantized(const StoreKvArgs& a, const float* x, int token, bool is_k,
 
 void store_kv(const StoreKvArgs& a) {
   const bool quantized = a.type == KvType::q8 || a.type == KvType::q4;
+  const auto known = [&](const float* scales, int t) {
+    return scales == nullptr ? nullptr : scales + t * a.scales_stride;
+  };
   for (int t = 0; t < a.tokens;) {
     const float* k = a.k + t * a.stride;
     const int token = a.first + t;
     if (quantized) {
-      store_quantized(a, k, token, true, a.k_block);
+      store_quantized(a, k, known(a.k_scales, t), token, true, a.k_block);
       ++t;
     } else if (token % kLanes == 0 && t + kLanes <= a.tokens) {
       store_k_square(a, k, token);
@@ -124,7 +135,7 @@ void store_kv(const StoreKvArgs& a) {
     const float* v = a.v + t * a.stride;
     const int token = a.first + t;
     if (quantized) {
-      store_quantized(a, v, token, false, a.v_block);
+      store_quantized(a, v, known(a.v_scales, t), token, false, a.v_block);
       ++t;
     } else if (a.type == KvType::bf16 && token % 2 == 0 && t + 2 <= a.tokens) {
       store_v_pair(a, v, token);
