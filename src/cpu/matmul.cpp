@@ -6,6 +6,7 @@ namespace inkstone {
 namespace {
 
 constexpr int64_t kPanelTiles = 8;             // register tiles of weight rows in a panel: the panel stays in L2
+constexpr int kIntegerRows = 16;               // more are faster as floats in register tiles (docs/kernels.md)
 constexpr int64_t kSerialBytes = 32 * 1024;    // weights below this are read before another thread wakes
 constexpr int64_t kSerialFloats = 64 * 1024;   // the same for activations that are prepared
 constexpr int64_t kMaxTaskBytes = 256 * 1024;  // of weights: long enough for the prefetchers, short enough to balance
@@ -86,8 +87,9 @@ Matrix matrix_of(const WeightView& view, int64_t expert) {
   return m;
 }
 
-bool Multiplier::integers(const Matrix& w) const {
-  return context_.precision == Precision::fast && (w.format == WeightFormat::affine || w.format == WeightFormat::e2m1);
+bool Multiplier::integers(const Product& p) const {
+  return context_.precision == Precision::fast && p.x.rows <= kIntegerRows &&
+         (p.w.format == WeightFormat::affine || p.w.format == WeightFormat::e2m1);
 }
 
 void Multiplier::prepare_inputs(std::span<const Product> products) {
@@ -101,7 +103,7 @@ void Multiplier::prepare_inputs(std::span<const Product> products) {
     size_t found = inputs_.size();
     for (size_t j = inputs_.size(); j-- > 0 && found == inputs_.size() && j + 4 > inputs_.size();) {
       const Product& q = products[inputs_[j].product];
-      const bool same_order = integers(q.w) == integers(p.w) && kernels.codes_per_lane(q.w) == c;
+      const bool same_order = integers(q) == integers(p) && kernels.codes_per_lane(q.w) == c;
       if (q.x == p.x && same_order && q.w.group == p.w.group) found = j;
     }
     input_of_.push_back(found);
@@ -135,7 +137,7 @@ void Multiplier::prepare_inputs(std::span<const Product> products) {
 void Multiplier::prepare_unit(const Product& p, const Input& input, int64_t unit, float* out) const {
   const Kernels& kernels = context_.kernels;
   if (direct(p)) {
-    (integers(p.w) ? kernels.prepare16 : kernels.prepare)(p.w, p.x.row(static_cast<int>(unit)),
+    (integers(p) ? kernels.prepare16 : kernels.prepare)(p.w, p.x.row(static_cast<int>(unit)),
                                                          out + unit * input.stride);
     return;
   }
@@ -202,7 +204,7 @@ void Multiplier::multiply_in_vectors(std::span<const Product> products) {
 
 void Multiplier::run_direct(const Product& p, const Input& input, const Task& task, float* scratch) const {
   const float* x = context_.floats_of(Scratch::inputs) + input.offset;
-  const auto gemv = integers(p.w) ? context_.kernels.multiply16 : context_.kernels.gemv;
+  const auto gemv = integers(p) ? context_.kernels.multiply16 : context_.kernels.gemv;
   gemv({.w = &p.w,
         .x = x,
         .x_stride = input.stride,

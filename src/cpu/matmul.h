@@ -47,10 +47,10 @@ class Multiplier {
   };
 
   void multiply_in_vectors(std::span<const Product> products);
-  // Precision::fast multiplies as 16-bit integers where the weight is of integers.
-  bool integers(const Matrix& w) const;
+  // Precision::fast multiplies few rows as 16-bit integers where the weight is of integers.
+  bool integers(const Product& p) const;
   // The kernel reads the weights as they are; else panels are dequantised first.
-  bool direct(const Product& p) const { return integers(p.w) || p.x.rows <= kGemvRows; }
+  bool direct(const Product& p) const { return integers(p) || p.x.rows <= kGemvRows; }
   void prepare_inputs(std::span<const Product> products);
   void prepare_unit(const Product& product, const Input& input, int64_t unit, float* out) const;
   void plan_tasks(std::span<const Product> products);

@@ -21,7 +21,7 @@ struct Shape4Bits {
     std::vector<std::pair<std::string_view, double>> list;
     for (const TensorSpec& tensor : tensors) list.emplace_back(tensor.name, tensor.bytes());
     weights = weight_bytes(config, list);
-    kv_bytes = static_cast<double>(KvCache::bytes_per_token(config, DType::bf16));
+    kv_bytes = static_cast<double>(KvCache::bytes_per_token(config, KvFormat{}));
   }
   // `spans` conversations with `rows` tokens each on top of `past`, all of them or the last row wanting logits.
   Cost step(int spans, int past, int rows) const {

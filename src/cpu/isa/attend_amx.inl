@@ -20,9 +20,6 @@ F32 exp2_bf16(F32 x) {
   return scale_by_power(p, n);
 }
 
-// GCC 12's tile loads do not say that they read memory: what was stored before must not be put off until after them.
-void finish_stores() { asm volatile("" : : : "memory"); }
-
 void fetch_lines(const unsigned char* p, int64_t lines) {  // into L2
   for (int64_t i = 0; i < lines; ++i) _mm_prefetch(reinterpret_cast<const char*>(p + 64 * i), _MM_HINT_T1);
 }

@@ -13,6 +13,9 @@ struct alignas(64) TileConfig {
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
+// GCC 12's tile loads do not say that they read memory: what was stored before must not be put off until after them.
+void finish_stores() { asm volatile("" : : : "memory"); }
+
 // The tiles of this thread, for as long as it lives.
 struct Tiles {
   Tiles() {
@@ -61,6 +64,7 @@ template <int kRows, int kTokens>
 void tile_block(const uint16_t* a, int64_t a_stride, const uint16_t* b, int64_t steps, float* c, bool accumulate,
                 const uint16_t* ahead, int64_t ahead_bytes) {
   const char* line = reinterpret_cast<const char*>(ahead);
+  finish_stores();
   constexpr int kC = 256;  // floats of a tile
   if (accumulate) {
     _tile_loadd(0, c, 64);
@@ -245,6 +249,7 @@ struct NextBlock {
 // token tile, steps 0 to 3 of four have a chain each (kChain 0, 2); with two, even and odd steps.
 template <int kTokens, int kChain = 0>
 void stream_steps(const uint16_t* panel, const uint16_t* x) {
+  finish_stores();
   _tile_loadd(4, panel, 64);
   _tile_loadd(5, panel + kTileElements, 64);
   _tile_loadd(6, x, 64);
