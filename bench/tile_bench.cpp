@@ -55,7 +55,11 @@ void dequantize(benchmark::State& state, const TileKernels& tiles) {
   const Buffer panel = Buffer::host(static_cast<size_t>(kRows * kColumns * 2));
   int64_t begin = 0;
   for (auto _ : state) {
-    tiles.dequantize({.w = &weights.w, .row = 0, .rows = kRows, .begin = begin, .end = begin + steps * kStep,
+    tiles.dequantize({.w = &weights.w,
+                      .row = 0,
+                      .rows = kRows,
+                      .begin = begin,
+                      .end = begin + steps * kStep,
                       .out = elements(panel)});
     begin = (begin + steps * kStep) % kColumns;
   }
@@ -71,9 +75,15 @@ void multiply(benchmark::State& state, const TileKernels& tiles) {
   const Buffer sums = Buffer::host(static_cast<size_t>(kRows * (tokens + 31) / 32 * 32 * 4));
   int64_t begin = 0;
   for (auto _ : state) {
-    tiles.multiply({.panel = elements(panel), .row_tiles = kRows / kTileEdge, .steps = steps,
-                    .x = elements(x) + begin * kSliverStep, .sliver_stride = stride, .tokens = tokens,
-                    .sums = floats(sums), .accumulate = true, .next = {}});
+    tiles.multiply({.panel = elements(panel),
+                    .row_tiles = kRows / kTileEdge,
+                    .steps = steps,
+                    .x = elements(x) + begin * kSliverStep,
+                    .sliver_stride = stride,
+                    .tokens = tokens,
+                    .sums = floats(sums),
+                    .accumulate = true,
+                    .next = {}});
     begin = (begin + steps) % (kColumns / kStep);
   }
   count(state, 2.0 * static_cast<double>(kRows * steps * kStep * tokens));
@@ -84,7 +94,11 @@ void store(benchmark::State& state, const TileKernels& tiles) {
   const Buffer sums = Buffer::host(kRows * kTokens * 4), y = Buffer::host(kTokens * kColumns * 4);
   int64_t at = 0;
   for (auto _ : state) {
-    tiles.store({.sums = floats(sums), .rows = kRows, .tokens = kTokens, .y = floats(y) + at, .y_stride = kColumns,
+    tiles.store({.sums = floats(sums),
+                 .rows = kRows,
+                 .tokens = kTokens,
+                 .y = floats(y) + at,
+                 .y_stride = kColumns,
                  .add = state.range(0) != 0});
     at = (at + kRows) % kColumns;
   }
@@ -95,11 +109,17 @@ void gate(benchmark::State& state, const TileKernels& tiles) {
   constexpr int kTokens = 512;
   const Weights down(4);
   const int64_t stride = kColumns / kStep * kSliverStep;
-  const Buffer sums = Buffer::host(kRows * kTokens * 4), out = Buffer::host(static_cast<size_t>(kTokens / 32 * stride * 2));
+  const Buffer sums = Buffer::host(kRows * kTokens * 4),
+               out = Buffer::host(static_cast<size_t>(kTokens / 32 * stride * 2));
   int64_t at = 0;
   for (auto _ : state) {
-    tiles.gate({.sums = floats(sums), .rows = kRows / 2, .tokens = kTokens, .down = &down.w, .first = at,
-                .out = elements(out), .sliver_stride = stride});
+    tiles.gate({.sums = floats(sums),
+                .rows = kRows / 2,
+                .tokens = kTokens,
+                .down = &down.w,
+                .first = at,
+                .out = elements(out),
+                .sliver_stride = stride});
     at = (at + kRows / 2) % kColumns;
   }
   count(state, kRows / 2 * kTokens);
@@ -122,8 +142,16 @@ void stream(benchmark::State& state, const TileKernels& tiles) {
   const Buffer x = Buffer::host(static_cast<size_t>(kColumns / kStep * kSliverStep * 2));
   std::vector<float> y(static_cast<size_t>(tokens * kRows)), scratch(32 * (kColumns / 64 + 16));
   for (auto _ : state)
-    tiles.stream({.w = &weights.w, .begin = 0, .end = kRows, .next = 0, .x = elements(x), .tokens = tokens, .y = y.data(),
-                  .y_stride = kRows, .add = false, .scratch = scratch.data()});
+    tiles.stream({.w = &weights.w,
+                  .begin = 0,
+                  .end = kRows,
+                  .next = 0,
+                  .x = elements(x),
+                  .tokens = tokens,
+                  .y = y.data(),
+                  .y_stride = kRows,
+                  .add = false,
+                  .scratch = scratch.data()});
   count(state, static_cast<double>(kRows * kColumns));
 }
 

@@ -32,8 +32,7 @@ enum class Scratch {
 };
 
 struct Context {
-  Context(const Kernels& table, int threads, Precision wanted)
-      : kernels(table), pool(threads), precision(wanted) {}
+  Context(const Kernels& table, int threads, Precision wanted) : kernels(table), pool(threads), precision(wanted) {}
 
   const Kernels& kernels;
   ThreadPool pool;

@@ -129,8 +129,7 @@ void CpuDevice::do_linear(const ConstTensor& x, std::span<const Linear* const> w
 void CpuDevice::do_linear_add(const ConstTensor& x, const Linear& weight, const Tensor& y) {
   const int rows = static_cast<int>(x.shape[0]);
   if (rows == 0) return;
-  const LinearProduct product{
-      &weight, -1, {x.as<float>(), x.shape[1], nullptr, rows}, y.as<float>(), weight.out()};
+  const LinearProduct product{&weight, -1, {x.as<float>(), x.shape[1], nullptr, rows}, y.as<float>(), weight.out()};
   multiplier_.multiply(std::span(&product, 1), true);
 }
 

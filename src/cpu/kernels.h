@@ -119,12 +119,12 @@ struct AttendArgs {
 // A tile holds 16 rows or tokens x 32 positions as the unit wants them. AMX: weights [16 rows][32 positions],
 // activations [16 pairs of positions][16 tokens][2]. BFMMLA: both [8 quads of positions][16 rows or tokens][4].
 // The order of columns is that of `kernels.h` above with L = 32 and c = codes_per_lane() of this table.
-constexpr int kTileEdge = 16;                  // rows or tokens of a tile
-constexpr int64_t kStep = 32;                  // positions of a tile
-constexpr int64_t kTileElements = 512;         // of bf16: 1 KiB
+constexpr int kTileEdge = 16;           // rows or tokens of a tile
+constexpr int64_t kStep = 32;           // positions of a tile
+constexpr int64_t kTileElements = 512;  // of bf16: 1 KiB
 constexpr int64_t kSliverStep = 2 * kTileElements;
 constexpr int kSliverTokens = 32;
-constexpr int64_t kMaxTileChunk = 1024;        // positions that dequantize takes at once
+constexpr int64_t kMaxTileChunk = 1024;  // positions that dequantize takes at once
 
 struct TilePackArgs {
   const Matrix* w;        // whose order of positions is wanted
@@ -172,10 +172,10 @@ struct TileStoreArgs {
 // silu(gate) * up, packed as the activations of `down`. sums: first gate's row tiles, then as many of up.
 struct TileGateArgs {
   const float* sums;
-  int rows, tokens;    // rows of gate: a multiple of down's block of positions, or the last ones
+  int rows, tokens;  // rows of gate: a multiple of down's block of positions, or the last ones
   const Matrix* down;
-  int64_t first;       // column of down that row 0 is
-  uint16_t* out;       // slivers of down's input
+  int64_t first;  // column of down that row 0 is
+  uint16_t* out;  // slivers of down's input
   int64_t sliver_stride;
 };
 
@@ -183,7 +183,7 @@ struct TileGateArgs {
 struct TileStreamArgs {
   const Matrix* w;
   int64_t begin, end;
-  int64_t next;  // the row that this thread will most likely begin with next: fetched ahead
+  int64_t next;       // the row that this thread will most likely begin with next: fetched ahead
   const uint16_t* x;  // one sliver of all steps
   int tokens;
   float* y;
@@ -208,9 +208,9 @@ struct TileKernels {
 struct Kernels {
   const char* name;
   const TileKernels* tiles;  // null: this machine has no matrix unit
-  int lanes;      // L
-  int panel;      // columns of a packed panel of activations
-  int tile_rows;  // rows of a register tile of gemm: panels of weights are multiples of it
+  int lanes;                 // L
+  int panel;                 // columns of a packed panel of activations
+  int tile_rows;             // rows of a register tile of gemm: panels of weights are multiples of it
 
   // y = x / sqrt(mean(x^2) + eps) * weight. y may be x.
   void (*rms_norm)(const float* x, const float* weight, float eps, float* y, int64_t n);

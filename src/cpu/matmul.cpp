@@ -138,7 +138,7 @@ void Multiplier::prepare_unit(const Product& p, const Input& input, int64_t unit
   const Kernels& kernels = context_.kernels;
   if (direct(p)) {
     (integers(p) ? kernels.prepare16 : kernels.prepare)(p.w, p.x.row(static_cast<int>(unit)),
-                                                         out + unit * input.stride);
+                                                        out + unit * input.stride);
     return;
   }
   constexpr int kMaxPanel = 64;

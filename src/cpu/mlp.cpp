@@ -8,10 +8,14 @@ void MlpMultiplier::multiply(std::span<const MlpProduct> products, bool add) {
   for (const MlpProduct& p : products) {
     const Mlp& mlp = *p.mlp;
     // Adapters add to gate and up before these are multiplied, so those must be seen in float32.
-    const bool adapted =
-        mlp.gate_proj.lora != nullptr || mlp.up_proj.lora != nullptr || mlp.down_proj.lora != nullptr;
-    const GatedProduct whole{matrix_of(mlp.gate_proj.weight, p.expert), matrix_of(mlp.up_proj.weight, p.expert),
-                             matrix_of(mlp.down_proj.weight, p.expert), p.x, p.y, p.y_stride, add};
+    const bool adapted = mlp.gate_proj.lora != nullptr || mlp.up_proj.lora != nullptr || mlp.down_proj.lora != nullptr;
+    const GatedProduct whole{matrix_of(mlp.gate_proj.weight, p.expert),
+                             matrix_of(mlp.up_proj.weight, p.expert),
+                             matrix_of(mlp.down_proj.weight, p.expert),
+                             p.x,
+                             p.y,
+                             p.y_stride,
+                             add};
     if (!adapted && multiplier_.tiles().takes(whole)) {
       fused_.push_back(whole);
     } else {

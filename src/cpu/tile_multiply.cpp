@@ -2,16 +2,13 @@
 
 #include <algorithm>
 
-#ifndef INKSTONE_PANEL
-#define INKSTONE_PANEL 256
-#define INKSTONE_CHUNK 1024
-#endif
 namespace inkstone {
 namespace {
 
+constexpr int kTokensAtOnce = 64;               // that are multiplied and, in the end, stored together
 constexpr int kBlockTokens = 512;               // of a task: its sums stay in L2
-constexpr int64_t kPanelRows = INKSTONE_PANEL;  // of weights: a panel's chunk and its sums stay in L2 together
-constexpr int64_t kChunk = INKSTONE_CHUNK;      // positions of a panel: long, for each ends in a load and store of sums
+constexpr int64_t kPanelRows = 256;             // of weights: a panel's chunk and its sums stay in L2 together
+constexpr int64_t kChunk = 1024;                // positions of a panel: long, for each ends in a load and store of sums
 constexpr int64_t kStreamBytes = 128 * 1024;    // of weights in a task of few tokens
 constexpr int64_t kSerialElements = 16 * 1024;  // of activations that are packed before another thread wakes
 
@@ -86,8 +83,7 @@ void TileMultiplier::pack_unit(const Input& input, int64_t unit, uint16_t* out) 
 // Large panels reuse activations best, but every thread should get several. Gate and up share a panel, cut where a
 // block of down's positions ends.
 int64_t TileMultiplier::panel_rows(const Job& job) const {
-  const int64_t least =
-      job.up == nullptr ? 2 * kTileEdge : kStep * context_.tiles()->codes_per_lane(*job.down);
+  const int64_t least = job.up == nullptr ? 2 * kTileEdge : kStep * context_.tiles()->codes_per_lane(*job.down);
   int64_t rows = std::max(least, job.up == nullptr ? kPanelRows : kPanelRows / 2);
   const int64_t blocks = (job.rows + kBlockTokens - 1) / kBlockTokens;
   while (rows > least && (job.w->out + rows - 1) / rows * blocks < 3 * context_.pool.size()) rows /= 2;
@@ -150,7 +146,8 @@ void TileMultiplier::run_stream(const Job& job, const Task& task, float* scratch
                             .scratch = scratch});
 }
 
-// A panel of weight rows: chunk by chunk of the input dimension it becomes bf16 and is multiplied with all tokens.
+// A panel of weight rows: chunk by chunk of the input dimension it becomes bf16 and is multiplied with all tokens, some
+// at a time, so that after the last chunk their sums are still in a near cache when they are stored.
 void TileMultiplier::run_panel(const Job& job, const Task& task, float* scratch) const {
   const TileKernels& tiles = *context_.tiles();
   const Matrix& w = *job.w;
@@ -159,8 +156,6 @@ void TileMultiplier::run_panel(const Job& job, const Task& task, float* scratch)
   const int parts = job.up != nullptr ? 2 : 1;
   uint16_t* panel = reinterpret_cast<uint16_t*>(scratch);
   float* sums = scratch + parts * part / 2;
-  const int64_t sliver_stride = sliver_elements(w);
-  const uint16_t* x = job.x + task.token / kSliverTokens * sliver_stride;
   for (int64_t k = 0; k < padded(w); k += kChunk) {
     const int64_t end = std::min(k + kChunk, padded(w));
     // The next chunk; after the last, the first of the panel that this thread will most likely get.
@@ -169,40 +164,48 @@ void TileMultiplier::run_panel(const Job& job, const Task& task, float* scratch)
     TileMultiplyArgs multiply{.panel = panel,
                               .row_tiles = parts * row_tiles(rows),
                               .steps = (end - k) / kStep,
-                              .x = x + k / kStep * kSliverStep,
-                              .sliver_stride = sliver_stride,
-                              .tokens = task.tokens,
-                              .sums = sums,
+                              .x = nullptr,
+                              .sliver_stride = sliver_elements(w),
+                              .tokens = 0,
+                              .sums = nullptr,
                               .accumulate = k > 0,
                               .next = {}};
     for (int i = 0; i < parts; ++i) {
       const Matrix& part_w = i == 0 ? w : *job.up;
-      tiles.dequantize({.w = &part_w,
-                        .row = task.begin,
-                        .rows = rows,
-                        .begin = k,
-                        .end = end,
-                        .out = panel + i * part});
+      tiles.dequantize(
+          {.w = &part_w, .row = task.begin, .rows = rows, .begin = k, .end = end, .out = panel + i * part});
       multiply.next[i] = next_rows(part_w, task.begin + skip, task.end + skip, next);
     }
-    tiles.multiply(multiply);
+    for (int token = 0; token < task.tokens; token += kTokensAtOnce) {
+      const int sliver = token / kSliverTokens;
+      multiply.tokens = std::min(kTokensAtOnce, task.tokens - token);
+      multiply.x = job.x + (task.token / kSliverTokens + sliver) * sliver_elements(w) + k / kStep * kSliverStep;
+      multiply.sums = sums + (padded(w) <= kChunk ? 0 : sliver * multiply.row_tiles * kTileEdge * kSliverTokens);
+      tiles.multiply(multiply);
+      multiply.next[0] = multiply.next[1] = {};
+      if (last) store(job, task, token, multiply);
+    }
   }
-  if (job.up != nullptr) {
-    tiles.gate({.sums = sums,
-                .rows = static_cast<int>(rows),
-                .tokens = task.tokens,
-                .down = job.down,
-                .first = task.begin,
-                .out = job.gated + task.token / kSliverTokens * sliver_elements(*job.down),
-                .sliver_stride = sliver_elements(*job.down)});
-  } else {
-    tiles.store({.sums = sums,
-                 .rows = static_cast<int>(rows),
-                 .tokens = task.tokens,
-                 .y = job.y + task.token * job.y_stride + task.begin,
-                 .y_stride = job.y_stride,
-                 .add = job.add});
+}
+
+void TileMultiplier::store(const Job& job, const Task& task, int token, const TileMultiplyArgs& done) const {
+  const int rows = static_cast<int>(task.end - task.begin), at = task.token + token;
+  if (job.up == nullptr) {
+    context_.tiles()->store({.sums = done.sums,
+                             .rows = rows,
+                             .tokens = done.tokens,
+                             .y = job.y + at * job.y_stride + task.begin,
+                             .y_stride = job.y_stride,
+                             .add = job.add});
+    return;
   }
+  context_.tiles()->gate({.sums = done.sums,
+                          .rows = rows,
+                          .tokens = done.tokens,
+                          .down = job.down,
+                          .first = task.begin,
+                          .out = job.gated + at / kSliverTokens * sliver_elements(*job.down),
+                          .sliver_stride = sliver_elements(*job.down)});
 }
 
 void TileMultiplier::multiply(std::span<const Product> products) {
@@ -214,7 +217,8 @@ void TileMultiplier::multiply(std::span<const Product> products) {
   const uint16_t* x = pack_inputs();
   for (size_t i = 0; i < products.size(); ++i) {
     const Product& p = products[i];
-    jobs_.push_back({&p.w, nullptr, nullptr, x + inputs_[input_of_[i]].offset, p.x.rows, p.y, p.y_stride, p.add, nullptr});
+    jobs_.push_back(
+        {&p.w, nullptr, nullptr, x + inputs_[input_of_[i]].offset, p.x.rows, p.y, p.y_stride, p.add, nullptr});
   }
   run_tasks();
 }

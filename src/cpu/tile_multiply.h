@@ -39,9 +39,9 @@ class TileMultiplier {
   };
   struct Job {
     const Matrix* w;
-    const Matrix* up;      // w is gate then, and the result is down's packed input; else null
+    const Matrix* up;  // w is gate then, and the result is down's packed input; else null
     const Matrix* down;
-    const uint16_t* x;     // packed
+    const uint16_t* x;  // packed
     int rows;
     float* y;
     int64_t y_stride;
@@ -61,6 +61,8 @@ class TileMultiplier {
   void run_tasks();
   void run_stream(const Job& job, const Task& task, float* scratch) const;
   void run_panel(const Job& job, const Task& task, float* scratch) const;
+  // Of tokens [token, token + done.tokens) of the task, whose sums are complete.
+  void store(const Job& job, const Task& task, int token, const TileMultiplyArgs& done) const;
   int64_t panel_rows(const Job& job) const;
 
   Context& context_;

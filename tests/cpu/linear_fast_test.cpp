@@ -234,7 +234,8 @@ TEST_P(FastIsa, ThreadsDoNotChangeResults) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, FastIsa, ::testing::ValuesIn(vector_isa_names()), [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(All, FastIsa, ::testing::ValuesIn(vector_isa_names()),
+                         [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace inkstone::testing

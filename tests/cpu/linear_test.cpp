@@ -167,7 +167,8 @@ TEST_P(Isa, ThreadsDoNotChangeResults) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Isa, ::testing::ValuesIn(vector_isa_names()), [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(All, Isa, ::testing::ValuesIn(vector_isa_names()),
+                         [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace inkstone::testing

@@ -157,7 +157,8 @@ TEST_P(MoeIsa, SeparateExpertsEqualStack) {
   EXPECT_NE(stacked, std::vector<float>(h.size(), 0.0f));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, MoeIsa, ::testing::ValuesIn(vector_isa_names()), [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(All, MoeIsa, ::testing::ValuesIn(vector_isa_names()),
+                         [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace inkstone::testing

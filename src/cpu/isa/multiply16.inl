@@ -94,7 +94,8 @@ struct Part16 {
 // Scales of the weight row times those of each row of x, by group, into `scales` (padded_groups() floats a row), and
 // the part of y that the biases make.
 template <int kR, class Load>
-void combine(const GemvArgs& a, const Part16& part, int bytes, float* scales, F32* totals, Load load) {
+__attribute__((always_inline)) inline void combine(const GemvArgs& a, const Part16& part, int bytes, float* scales,
+                                                   F32* totals, Load load) {
   const Matrix& w = *a.w;
   const int64_t stride = padded_groups(w), first_group = part.begin / w.group, end = part.end / w.group;
   const F32 factor = F32::all(w.format == WeightFormat::e2m1 ? 0.5f : 1.0f);
@@ -123,20 +124,29 @@ void combine(const GemvArgs& a, const Part16& part, int bytes, float* scales, F3
   if (w.biases != nullptr) prefetch(w.biases + (at + first_group) * bytes + 1024);
 }
 
+// Lambdas, not the functions: their types are their own, so that the loads are inlined.
 template <int kR>
-__attribute__((noinline)) void combine(const GemvArgs& a, const Part16& part, float* scales, F32* totals) {
+__attribute__((noinline)) void combine_rare(const GemvArgs& a, const Part16& part, float* scales, F32* totals) {
+  const auto with = [&](int bytes, auto load) { combine<kR>(a, part, bytes, scales, totals, load); };
+  using Bytes = const unsigned char*;
   switch (a.w->scale_format) {
-    case ScaleFormat::f32: return combine<kR>(a, part, 4, scales, totals, load_f32);
-    case ScaleFormat::f16: return combine<kR>(a, part, 2, scales, totals, load_f16);
-    case ScaleFormat::bf16: return combine<kR>(a, part, 2, scales, totals, load_bf16);
-    case ScaleFormat::e8m0: return combine<kR>(a, part, 1, scales, totals, load_e8m0);
-    case ScaleFormat::e4m3: return combine<kR>(a, part, 1, scales, totals, load_e4m3);
+    case ScaleFormat::f32: return with(4, [](Bytes p, int64_t n) { return load_f32(p, n); });
+    case ScaleFormat::f16: return with(2, [](Bytes p, int64_t n) { return load_f16(p, n); });
+    case ScaleFormat::e8m0: return with(1, [](Bytes p, int64_t n) { return load_e8m0(p, n); });
+    case ScaleFormat::e4m3: return with(1, [](Bytes p, int64_t n) { return load_e4m3(p, n); });
+    case ScaleFormat::bf16:
     case ScaleFormat::none: return;
   }
 }
+// A row of 1024 columns has 16 groups: a call for them would cost a tenth of the row.
+template <int kR>
+__attribute__((always_inline)) inline void combine(const GemvArgs& a, const Part16& part, float* scales, F32* totals) {
+  if (a.w->scale_format != ScaleFormat::bf16) return combine_rare<kR>(a, part, scales, totals);
+  combine<kR>(a, part, 2, scales, totals, [](const unsigned char* p, int64_t n) { return load_bf16(p, n); });
+}
 
 template <int kR>
-void put16(const GemvArgs& a, const Part16& part, const F32* totals) {
+__attribute__((always_inline)) inline void put16(const GemvArgs& a, const Part16& part, const F32* totals) {
   float sums[(kR + kLanes - 1) / kLanes * kLanes];
   if constexpr (kR == 1) {
     sums[0] = reduce_add(totals[0]);
@@ -219,8 +229,10 @@ void integer_range(const GemvArgs& a) {
   const U32 index = U32::load(lanes);
   const int parts = (a.rows + kGemvRows - 1) / kGemvRows;
   if (parts == 1) {
-    for (int64_t o = a.begin; o < a.end; ++o)
-      integer_part<Block, kOne>(a, {o, 0, 0, w.in, kAhead, a.add}, a.rows, index);
+    for (int64_t o = a.begin; o < a.end; ++o) {
+      const Part16 part{o, 0, 0, w.in, kAhead, a.add};
+      a.rows == 1 ? integer_rows<Block, 1, kOne>(a, part, index) : integer_part<Block, kOne>(a, part, a.rows, index);
+    }
     return;
   }
   for (int64_t panel = a.begin; panel < a.end; panel += kPanel16) {

@@ -1,35 +1,22 @@
 // Weights as bf16 tiles: 256 positions of a row at a time, each step of 32 positions 64 bytes, kTileElements apart.
 //
-// 4 bits, the common case (affine, groups of 64 or more, whole blocks): a group has only 16 values, so they are computed
-// once (FMA, rounding to bf16) and looked up. 64 bytes of codes are 32 lanes of 16 bits; shifting by 4 j brings code j
-// of each lane to its low bits, which with the lane's half (bit 4) index a table of two groups: shift, ternary logic,
-// vpermw, store for 32 weights.
+// 4 bits, the common case (affine, groups of 64 or more, whole blocks): a group has only 16 values, so they are
+// computed once (FMA, rounding to bf16) and looked up. 64 bytes of codes are 32 lanes of 16 bits; shifting by 4 j
+// brings code j of each lane to its low bits, which with the lane's half (bit 4) index a table of two groups: shift,
+// ternary logic, vpermw, store for 32 weights.
 constexpr int kRowSteps = static_cast<int>(kPositionBlock / kStep);
 
 __m512i bf16_pair(F32 low, F32 high) { return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high.v, low.v)); }
 
 void put_step(uint16_t* out, int step, __m512i values) { _mm512_storeu_si512(out + step * kTileElements, values); }
 
-// Scales [first, first + n) of the matrix as floats, zeros beyond n. n <= 16.
-F32 load_scales(ScaleFormat format, const unsigned char* scales, int64_t first, int64_t n) {
-  switch (format) {
-    case ScaleFormat::f32: return load_f32(scales + 4 * first, n);
-    case ScaleFormat::f16: return load_f16(scales + 2 * first, n);
-    case ScaleFormat::bf16: return load_bf16(scales + 2 * first, n);
-    case ScaleFormat::e8m0: return ::inkstone::first(load_e8m0(scales + first, n), F32::zero(), n);
-    case ScaleFormat::e4m3: return load_e4m3(scales + first, n);
-    case ScaleFormat::none: break;
-  }
-  return F32::zero();
-}
-
-// Some groups' scales as floats: `count` of them from the matrix's scale `first` on; biases 0 where there are none.
+// Some groups' scales as floats: `count` of them from the matrix's scale `first` on, and kScalePad zeros behind; biases
+// are 0 where there are none. Room for 2 kScalePad more than `count` each.
 void widen_groups(const Matrix& w, int64_t first, int64_t count, float* scales, float* biases) {
-  for (int64_t i = 0; i < count; i += kLanes) {
-    load_scales(w.scale_format, w.scales, first + i, count - i).store(scales + i, count - i);
-    const F32 bias = w.biases == nullptr ? F32::zero() : load_scales(w.scale_format, w.biases, first + i, count - i);
-    bias.store(biases + i, count - i);
-  }
+  const int bytes = scale_bytes(w.scale_format);
+  widen_scales(w.scale_format, w.scales + first * bytes, count, scales);
+  if (w.biases != nullptr) return widen_scales(w.scale_format, w.biases + first * bytes, count, biases);
+  for (int64_t i = 0; i < count + kScalePad; i += kLanes) F32::zero().store(biases + i);
 }
 
 // 256 positions of a row: where its codes are, what their groups' scales are, how many columns are left in the row.
@@ -99,7 +86,8 @@ struct TileLane {
         const __m512i shifted = _mm512_srli_epi16(words, static_cast<unsigned>(Lane::kBits * j));
         const U32 low{_mm512_cvtepu16_epi32(_mm512_castsi512_si256(shifted))};
         const U32 high{_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(shifted, 1))};
-        put_step(out, j, bf16_pair(fma(lane.get(low, 0), scale[0], bias[0]), fma(lane.get(high, 0), scale[1], bias[1])));
+        put_step(out, j,
+                 bf16_pair(fma(lane.get(low, 0), scale[0], bias[0]), fma(lane.get(high, 0), scale[1], bias[1])));
       }
     }
   }
@@ -170,7 +158,7 @@ void tile_dequantize(const TileDequantizeArgs& a) {
   const int64_t tile_stride = (a.end - a.begin) / kStep * kTileElements;
   const int64_t end = a.end < w.in ? a.end : w.in, first_group = w.groups > 0 ? a.begin / w.group : 0;
   const int64_t groups = w.groups > 0 ? (end + w.group - 1) / w.group - first_group : 0;
-  alignas(64) float scales[kMaxTileChunk / 16], biases[kMaxTileChunk / 16];
+  alignas(64) float scales[kMaxTileChunk / 16 + 2 * kScalePad], biases[kMaxTileChunk / 16 + 2 * kScalePad];
   with_tile_format(w, [&](auto format) {
     for (int64_t r = 0; r < a.rows; ++r) {
       if (groups > 0) widen_groups(w, (a.row + r) * w.groups + first_group, groups, scales, biases);

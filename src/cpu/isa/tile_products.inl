@@ -30,14 +30,15 @@ struct Tiles {
 // Columns of a block of positions, 16 tokens each, become the rows of a token tile: pairs of positions interleaved.
 // cols[i] is column i of the block; c as codes_per_lane; out is the block's first step of the tile.
 void store_block(const F32* cols, int c, uint16_t* out) {
-  alignas(64) static constexpr uint16_t kInterleave[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                                                           8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  alignas(64) static constexpr uint16_t kInterleave[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                           21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                           11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
   const __m512i interleave = _mm512_load_si512(kInterleave);
   for (int step = 0; step < c; ++step, out += kSliverStep)
     for (int pair = 0; pair < kTileEdge; ++pair)
-      _mm512_storeu_si512(out + pair * kStep,
-                          _mm512_permutexvar_epi16(
-                              interleave, bf16_pair(cols[2 * pair * c + step], cols[(2 * pair + 1) * c + step])));
+      _mm512_storeu_si512(
+          out + pair * kStep,
+          _mm512_permutexvar_epi16(interleave, bf16_pair(cols[2 * pair * c + step], cols[(2 * pair + 1) * c + step])));
 }
 
 void tile_pack(const TilePackArgs& a) {
@@ -245,90 +246,112 @@ struct NextBlock {
   }
 };
 
-// Two steps into four chains of sums, since a product's result is there only after more than three others: with one
-// token tile, steps 0 to 3 of four have a chain each (kChain 0, 2); with two, even and odd steps.
-template <int kTokens, int kChain = 0>
+// Two steps. A product's result is there only after more than three others; but rows are unpacked between pairs of
+// steps, so one chain of sums for even and one for odd steps are enough.
+template <int kTokens>
 void stream_steps(const uint16_t* panel, const uint16_t* x) {
   finish_stores();
   _tile_loadd(4, panel, 64);
-  _tile_loadd(5, panel + kTileElements, 64);
   _tile_loadd(6, x, 64);
+  _tile_dpbf16ps(0, 4, 6);
   if (kTokens > 1) {
     _tile_loadd(7, x + kTileElements, 64);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_loadd(6, x + kSliverStep, 64);
+    _tile_dpbf16ps(2, 4, 7);
+  }
+  _tile_loadd(5, panel + kTileElements, 64);
+  _tile_loadd(6, x + kSliverStep, 64);
+  _tile_dpbf16ps(1, 5, 6);
+  if (kTokens > 1) {
     _tile_loadd(7, x + kSliverStep + kTileElements, 64);
-    _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
-  } else {
-    _tile_loadd(7, x + kSliverStep, 64);
-    if (kChain == 0) {
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_dpbf16ps(1, 5, 7);
-    } else {
-      _tile_dpbf16ps(2, 4, 6);
-      _tile_dpbf16ps(3, 5, 7);
-    }
   }
 }
 
 constexpr int kRowsAtOnce = 4;  // rows that are unpacked between two pairs of steps
 
-// 16 rows of weights, kTokens token tiles.
-template <int kTokens, class Format>
-void stream_tile(const TileStreamArgs& a, int64_t first, uint16_t* buffers, float* sums) {
+// The weights of a stream, unpacked in order: 16 rows x 256 positions (a unit) into one of two buffers, then the next.
+template <class Format>
+struct StreamUnits {
+  const TileStreamArgs& a;
   const Matrix& w = *a.w;
-  const int64_t units = (w.in + kPositionBlock - 1) / kPositionBlock;
-  const int64_t unit_bytes = column_bytes(w, kPositionBlock), unit_groups = w.groups > 0 ? kPositionBlock / w.group : 0;
-  const int rows = static_cast<int>(a.end - first < kTileEdge ? a.end - first : kTileEdge);
+  const int64_t count = (w.in + kPositionBlock - 1) / kPositionBlock;  // units of 16 rows
+  const int64_t bytes = column_bytes(w, kPositionBlock), groups = w.groups > 0 ? kPositionBlock / w.group : 0;
+  uint16_t* const buffers;
   float* const scales = a.scratch;
-  float* const biases = scales + kTileEdge * (w.groups + 16);
-  if (w.groups > 0) widen_groups(w, first * w.groups, rows * w.groups, scales, biases);
-  NextBlock ahead(w, first + kTileEdge < a.end ? first + kTileEdge : a.next, units * kTileEdge / kRowsAtOnce);
-  // Rows [r, r + kRowsAtOnce) of a unit; what the buffer holds beyond the last row are zeros.
-  const auto unpack = [&](int64_t unit, int r) __attribute__((always_inline)) {
+  float* const biases = scales + kTileEdge * w.groups + 2 * kScalePad;
+  NextBlock ahead{w, a.begin, count* kTileEdge / kRowsAtOnce};
+  int64_t first = 0, unit = 0;  // what is unpacked now
+  int rows = 0, buffer = 0;
+
+  StreamUnits(const TileStreamArgs& args, uint16_t* two_units) : a(args), buffers(two_units) { start(a.begin); }
+
+  bool done() const { return first >= a.end; }
+  uint16_t* unpacked() const { return buffers + buffer * kRowSteps * kTileElements; }
+  void start(int64_t row) {
+    first = row;
+    if (done()) return;
+    rows = static_cast<int>(a.end - first < kTileEdge ? a.end - first : kTileEdge);
+    if (w.groups > 0) widen_groups(w, first * w.groups, rows * w.groups, scales, biases);
+    ahead = NextBlock(w, first + kTileEdge < a.end ? first + kTileEdge : a.next, count * kTileEdge / kRowsAtOnce);
+  }
+  void next() {
+    buffer ^= 1;
+    if (++unit < count) return;
+    unit = 0;
+    start(first + kTileEdge);
+  }
+  // Rows [r, r + kRowsAtOnce) of the unit; zeros beyond the last.
+  __attribute__((always_inline)) void unpack(int r) {
     ahead.fetch();
-    const int64_t group = r * w.groups + unit * unit_groups;
-    RowPart part{w, w.weight + (first + r) * w.row_bytes + unit * unit_bytes, scales + group, biases + group,
+    const int64_t group = r * w.groups + unit * groups;
+    RowPart part{w, w.weight + (first + r) * w.row_bytes + unit * bytes, scales + group, biases + group,
                  w.in - unit * kPositionBlock};
-    uint16_t* out = buffers + (unit & 1) * kRowSteps * kTileElements + r * kStep;
-    const int end = rows - r < kRowsAtOnce ? rows - r : kRowsAtOnce;
-    for (int i = 0; i < end; ++i, out += kStep) {
+    uint16_t* out = unpacked() + r * kStep;
+    for (int i = 0; i < kRowsAtOnce; ++i, out += kStep) {
+      if (r + i >= rows) {
+        for (int s = 0; s < kRowSteps; ++s) put_step(out, s, _mm512_setzero_si512());
+        continue;
+      }
       Format::positions(part, out);
       part.codes += w.row_bytes;
       part.scales += w.groups;
       part.biases += w.groups;
     }
-  };
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  for (int r = 0; r < kTileEdge; r += kRowsAtOnce) unpack(0, r);
-  const uint16_t* x = a.x;
-  for (int64_t unit = 0; unit < units; ++unit) {
-    const uint16_t* panel = buffers + (unit & 1) * kRowSteps * kTileElements;
-    const bool more = unit + 1 < units;
-    for (int s = 0; s < kRowSteps; s += 4, panel += 4 * kTileElements, x += 4 * kSliverStep) {
-      if (more) unpack(unit + 1, 2 * s);
-      stream_steps<kTokens>(panel, x);
-      if (more) unpack(unit + 1, 2 * s + kRowsAtOnce);
-      stream_steps<kTokens, 2>(panel + 2 * kTileElements, x + 2 * kSliverStep);
+  }
+};
+
+// While a unit is multiplied, the next one is unpacked, be it of the next 16 rows: no unit waits for another but the
+// first.
+template <int kTokens, class Format>
+void stream_rows(const TileStreamArgs& a, uint16_t* buffers, float* sums) {
+  StreamUnits<Format> units(a, buffers);
+  for (int r = 0; r < kTileEdge; r += kRowsAtOnce) units.unpack(r);
+  for (int64_t o = a.begin; o < a.end; o += kTileEdge) {
+    const int rows = units.rows;
+    const uint16_t* x = a.x;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t unit = 0; unit < units.count; ++unit) {
+      const uint16_t* panel = units.unpacked();
+      units.next();
+      const bool more = !units.done();
+      for (int s = 0; s < kRowSteps; s += 2, panel += 2 * kTileElements, x += 2 * kSliverStep) {
+        if (more) units.unpack(2 * s);
+        stream_steps<kTokens>(panel, x);
+      }
+    }
+    _tile_stored(0, sums, 64);
+    _tile_stored(1, sums + 256, 64);
+    _tile_stored(2, sums + 512, 64);
+    _tile_stored(3, sums + 768, 64);
+    for (int t = 0; t < kTokens; ++t) {
+      float* tile = sums + t * 512;
+      for (int i = 0; i < 256; i += kLanes) (F32::load(tile + i) + F32::load(tile + 256 + i)).store(tile + i);
+      store_tile(tile, rows, a.tokens - t * kTileEdge, a.y + t * kTileEdge * a.y_stride + o, a.y_stride, a.add);
     }
   }
-  _tile_stored(0, sums, 64);
-  _tile_stored(1, sums + 256, 64);
-  _tile_stored(2, sums + 512, 64);
-  _tile_stored(3, sums + 768, 64);
-  for (int i = 0; i < 256 * kTokens; i += kLanes) {
-    F32 sum = F32::load(sums + i) + F32::load(sums + 512 + i);
-    if (kTokens == 1) sum = sum + (F32::load(sums + 256 + i) + F32::load(sums + 768 + i));
-    sum.store(sums + i);
-  }
-  for (int t = 0; t < kTokens; ++t)
-    store_tile(sums + t * 256, rows, a.tokens - t * kTileEdge, a.y + t * kTileEdge * a.y_stride + first, a.y_stride,
-               a.add);
 }
 
 void tile_stream(const TileStreamArgs& a) {
@@ -337,9 +360,6 @@ void tile_stream(const TileStreamArgs& a) {
   alignas(64) float sums[4 * 256];
   with_tile_format(*a.w, [&](auto format) {
     using Format = decltype(format);
-    for (int64_t o = a.begin; o < a.end; o += kTileEdge) {
-      if (a.end - o < kTileEdge) memset(buffers, 0, sizeof buffers);
-      a.tokens > kTileEdge ? stream_tile<2, Format>(a, o, buffers, sums) : stream_tile<1, Format>(a, o, buffers, sums);
-    }
+    a.tokens > kTileEdge ? stream_rows<2, Format>(a, buffers, sums) : stream_rows<1, Format>(a, buffers, sums);
   });
 }
