@@ -38,8 +38,13 @@ struct Context {
   ThreadPool pool;
   const Precision precision;
 
-  // The matrix unit, null where there is none or where every product is wanted in float32.
-  const TileKernels* tiles() const { return precision == Precision::fast ? kernels.tiles : nullptr; }
+  // Set by weights in f16 or f32: they promise more than the 8 bits of bf16, so their model's activations keep more.
+  bool beyond_bf16 = false;
+
+  // The matrix unit, null where there is none or where bf16 operands are not wanted.
+  const TileKernels* tiles() const {
+    return precision == Precision::fast && !beyond_bf16 ? kernels.tiles : nullptr;
+  }
 
   // At least `count` floats, 64-byte aligned, contents undefined. Grows; never from inside a run.
   float* floats(Scratch purpose, int64_t count) {

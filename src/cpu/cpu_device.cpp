@@ -37,6 +37,7 @@ class CpuDevice final : public Device {
   Buffer allocate(size_t bytes) override { return Buffer::host(bytes); }
 
   Linear pack(const WeightView& weight) override {
+    if (is_beyond_bf16(matrix_of(weight, weight.experts > 0 ? 0 : -1))) context_.beyond_bf16 = true;
     Linear linear;
     linear.weight = weight;
     return linear;

@@ -37,6 +37,12 @@ struct GatedProduct {
   bool add;
 };
 
+// Whether a weight has more precision than bf16: f16, f32, or scales in these.
+inline bool is_beyond_bf16(const Matrix& w) {
+  return w.format == WeightFormat::f16 || w.format == WeightFormat::f32 || w.scale_format == ScaleFormat::f16 ||
+         w.scale_format == ScaleFormat::f32;
+}
+
 // The kernels' description of a weight, or of one expert of a stack (-1: no stack).
 Matrix matrix_of(const WeightView& weight, int64_t expert);
 

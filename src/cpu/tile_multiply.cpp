@@ -28,9 +28,7 @@ TileNext next_rows(const Matrix& w, int64_t row, int64_t end, int64_t begin) {
 }  // namespace
 
 bool TileMultiplier::takes(const Matrix& w, int rows) const {
-  const bool precise = w.format == WeightFormat::f16 || w.format == WeightFormat::f32 ||
-                       w.scale_format == ScaleFormat::f16 || w.scale_format == ScaleFormat::f32;
-  return context_.tiles() != nullptr && rows >= kLeastRows && !precise;
+  return context_.tiles() != nullptr && rows >= kLeastRows && !is_beyond_bf16(w);
 }
 
 bool TileMultiplier::takes(const GatedProduct& p) const {

@@ -15,8 +15,7 @@ class TileMultiplier {
  public:
   explicit TileMultiplier(Context& context) : context_(context) {}
 
-  // Whether so many rows times this weight are better done here. Not what has more than bf16's 8 bits of precision:
-  // checkpoints in f16 or f32, adapters.
+  // Whether so many rows times this weight are better done here. Not what is beyond bf16: adapters are in f32.
   bool takes(const Matrix& w, int rows) const;
   // Whether a whole MLP is: gate, up and SwiGLU then stay in the matrix unit's layout.
   bool takes(const GatedProduct& product) const;
