@@ -42,9 +42,7 @@ struct Context {
   bool beyond_bf16 = false;
 
   // The matrix unit, null where there is none or where bf16 operands are not wanted.
-  const TileKernels* tiles() const {
-    return precision == Precision::fast && !beyond_bf16 ? kernels.tiles : nullptr;
-  }
+  const TileKernels* tiles() const { return precision == Precision::fast && !beyond_bf16 ? kernels.tiles : nullptr; }
 
   // At least `count` floats, 64-byte aligned, contents undefined. Grows; never from inside a run.
   float* floats(Scratch purpose, int64_t count) {

@@ -26,7 +26,7 @@ class TileMultiplier {
   void mlp(std::span<const GatedProduct> products);
 
  private:
-  static constexpr int kLeastRows = 2;
+  static constexpr int kLeastRows = 4;  // fewer cost less as integers or floats
 
   // Packed activations: [sliver][steps of the padded input] in Scratch::tile_inputs or Scratch::tile_gates.
   struct Input {
