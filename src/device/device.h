@@ -140,8 +140,7 @@ class Device {
                          const Tensor& out) = 0;
   virtual void do_mlp_add(const ConstTensor& h, const Mlp& mlp, const Tensor& x) = 0;
   virtual void do_route(const ConstTensor& logits, bool normalise, const Routing& routing) = 0;
-  virtual void do_experts_add(const ConstTensor& h, const Mlp& experts, const Routing& routing,
-                              const Tensor& x) = 0;
+  virtual void do_experts_add(const ConstTensor& h, const Mlp& experts, const Routing& routing, const Tensor& x) = 0;
   virtual void do_gather_rows(const ConstTensor& x, std::span<const int32_t> rows, const Tensor& out) = 0;
 };
 

@@ -203,18 +203,27 @@ TEST(Usage, HelpAndVersionGoToStandardOutput) {
 }
 
 TEST(Usage, WhatIsNotKnownIsRefused) {
-  for (const Arguments& arguments :
-       {Arguments{"frobnicate"}, Arguments{"--frobnicate"}, Arguments{"generate"},
-        Arguments{"generate", "-p", "a", "--frobnicate"}, Arguments{"generate", "-p", "a", "-n", "0"},
-        Arguments{"generate", "-p", "a", "-n", "many"}, Arguments{"generate", "-p", ""},
-        Arguments{"generate", "-p", "a", "--temp", "-1"}, Arguments{"generate", "-p", "a", "--temp", "nan"},
-        Arguments{"generate", "-p", "a", "--top-p", "2"}, Arguments{"generate", "-p", "a", "--logit-bias", "x"},
-        Arguments{"generate", "-p", "a", "--logit-bias", "1=9999"},
-        Arguments{"generate", "-p", "a", "--thinking-budget", "-1"}, Arguments{"generate", "-p", "a", "-t", "0"},
-        Arguments{"generate", "-p", "a", "--seed", "x"}, Arguments{"generate", "-p", "a", "--logprobs", "1000"},
-        Arguments{"generate", "-p", "a", "--kv-bits", "5"}, Arguments{"generate", "-p", "a", "--kv-group-size", "64"},
-        Arguments{"generate", "-p", "a", "--kv-bits", "8", "--kv-group-size", "16"},
-        Arguments{"chat", "--kv-bits", "16"}, Arguments{"doctor", "extra"}}) {
+  for (const Arguments& arguments : {Arguments{"frobnicate"},
+                                     Arguments{"--frobnicate"},
+                                     Arguments{"generate"},
+                                     Arguments{"generate", "-p", "a", "--frobnicate"},
+                                     Arguments{"generate", "-p", "a", "-n", "0"},
+                                     Arguments{"generate", "-p", "a", "-n", "many"},
+                                     Arguments{"generate", "-p", ""},
+                                     Arguments{"generate", "-p", "a", "--temp", "-1"},
+                                     Arguments{"generate", "-p", "a", "--temp", "nan"},
+                                     Arguments{"generate", "-p", "a", "--top-p", "2"},
+                                     Arguments{"generate", "-p", "a", "--logit-bias", "x"},
+                                     Arguments{"generate", "-p", "a", "--logit-bias", "1=9999"},
+                                     Arguments{"generate", "-p", "a", "--thinking-budget", "-1"},
+                                     Arguments{"generate", "-p", "a", "-t", "0"},
+                                     Arguments{"generate", "-p", "a", "--seed", "x"},
+                                     Arguments{"generate", "-p", "a", "--logprobs", "1000"},
+                                     Arguments{"generate", "-p", "a", "--kv-bits", "5"},
+                                     Arguments{"generate", "-p", "a", "--kv-group-size", "64"},
+                                     Arguments{"generate", "-p", "a", "--kv-bits", "8", "--kv-group-size", "16"},
+                                     Arguments{"chat", "--kv-bits", "16"},
+                                     Arguments{"doctor", "extra"}}) {
     const Outcome outcome = run(arguments);
     std::string line;
     for (const std::string& argument : arguments) line += argument + " ";
