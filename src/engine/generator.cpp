@@ -39,18 +39,31 @@ Generator::Generator(Model& model, int context_size)
   CHECK(context_size >= 1);
 }
 
-Tensor Generator::run(std::span<const int32_t> tokens, bool all_logits) {
+Tensor Generator::run(std::span<const int32_t> tokens, Logits wanted) {
   Batch batch;
   const int before = sequence_.size();
   sequence_.append(tokens, batch);
   const int rows = batch.size();
-  for (int row = all_logits ? 0 : rows - 1; row < rows; ++row) batch.logit_rows.push_back(row);
+  const int first = wanted == Logits::all ? 0 : wanted == Logits::last ? rows - 1 : rows;
+  for (int row = first; row < rows; ++row) batch.logit_rows.push_back(row);
   try {
     return model_.forward(batch, kv_);
   } catch (...) {
     sequence_.truncate(before);  // their K and V were not written: the next prompt must not find them in the cache
     throw;
   }
+}
+
+bool Generator::read(std::span<const int32_t> tokens, const std::function<bool()>& on_chunk) {
+  while (!tokens.empty()) {
+    const std::span<const int32_t> chunk = tokens.first(std::min<size_t>(kChunkTokens, tokens.size()));
+    tokens = tokens.subspan(chunk.size());
+    const Tensor logits = run(chunk, tokens.empty() ? Logits::last : Logits::none);
+    if (tokens.empty()) model_.device().download(logits, logits_);
+    const bool go_on = on_chunk();
+    if (!tokens.empty() && !go_on) return false;
+  }
+  return true;
 }
 
 GenerationResult Generator::generate(const GenerationRequest& request, const GenerationCallbacks& callbacks) {
@@ -70,15 +83,13 @@ GenerationResult Generator::generate(const GenerationRequest& request, const Gen
   sequence_.truncate(result.cached_tokens);
 
   auto start = std::chrono::steady_clock::now();
-  while (sequence_.size() < prompt_size) {
-    if (cancelled()) {
-      result.finish = FinishReason::cancelled;
-      return result;
-    }
-    const int begin = sequence_.size();
-    const int count = std::min(kChunkTokens, prompt_size - begin);
-    model_.device().download(run(prompt.subspan(begin, count), false), logits_);
+  const bool whole = !cancelled() && read(prompt.subspan(static_cast<size_t>(result.cached_tokens)), [&] {
     if (callbacks.on_prompt) callbacks.on_prompt(sequence_.size(), prompt_size);
+    return !cancelled();
+  });
+  if (!whole) {
+    result.finish = FinishReason::cancelled;
+    return result;
   }
   result.prompt_seconds = seconds_since(start);
 
@@ -114,7 +125,7 @@ GenerationResult Generator::generate(const GenerationRequest& request, const Gen
     // The limit's last token needs no forward pass: nothing is drawn from its logits.
     if (static_cast<int>(result.tokens.size()) >= limit) continue;
     ++result.decode_steps;
-    model_.device().download(run({&history.back(), 1}, false), logits_);
+    model_.device().download(run({&history.back(), 1}, Logits::last), logits_);
   }
   result.decode_seconds = seconds_since(start);
   return result;
@@ -130,7 +141,7 @@ std::vector<float> Generator::score(std::span<const int32_t> tokens) {
   std::vector<float> logits(tokens.size() * vocab);
   for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
     const size_t count = std::min(chunk, tokens.size() - begin);
-    model_.device().download(run(tokens.subspan(begin, count), true),
+    model_.device().download(run(tokens.subspan(begin, count), Logits::all),
                              std::span(logits).subspan(begin * vocab, count * vocab));
   }
   return logits;
@@ -140,10 +151,7 @@ std::vector<float> Generator::next_logits(std::span<const int32_t> tokens) {
   CHECK(!tokens.empty());
   if (sequence_.size() + static_cast<int>(tokens.size()) > context_size_)
     fail(Errc::context_length, "{} tokens: expected at most the context of {}", tokens.size(), context_size_);
-  for (size_t begin = 0; begin < tokens.size(); begin += kChunkTokens) {
-    const size_t count = std::min<size_t>(kChunkTokens, tokens.size() - begin);
-    model_.device().download(run(tokens.subspan(begin, count), false), logits_);
-  }
+  read(tokens, [] { return true; });
   return logits_;
 }
 

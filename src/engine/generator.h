@@ -69,8 +69,12 @@ class Generator {
   void restore(std::span<const int32_t> tokens, const PromptCache& cache);
 
  private:
-  // Appends at most kChunkTokens tokens to the sequence and runs them; the logits of the last row, or of all.
-  Tensor run(std::span<const int32_t> tokens, bool all_logits);
+  enum class Logits { none, last, all };  // of which rows
+
+  // Appends at most kChunkTokens tokens to the sequence and runs them.
+  Tensor run(std::span<const int32_t> tokens, Logits wanted);
+  // Runs tokens in chunks; logits_ becomes those of the last one. on_chunk is called after each, and ends it by false.
+  bool read(std::span<const int32_t> tokens, const std::function<bool()>& on_chunk);
 
   Model& model_;
   int context_size_;
