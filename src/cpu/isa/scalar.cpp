@@ -373,24 +373,7 @@ extern const Kernels kScalarKernels = {
     .lanes = 1,
     .panel = kPanel,
     .tile_rows = 4,
-    .rms_norm = rms_norm,
-    .norm_rope = norm_rope,
-    .swiglu = swiglu,
-    .softmax = softmax,
-    .add_scaled = add_scaled,
-    .multiply = multiply,
-    .to_bf16 = to_bf16,
-    .codes_per_lane = codes_per_lane,
-    .prepare = prepare,
-    .gemv = gemv,
-    .prepare16 = prepare16,
-    .multiply16 = multiply16,
-    .dequantize = dequantize,
-    .pack = pack,
-    .gemm = gemm,
-    .store_transposed = store_transposed,
-    .store_kv = store_kv,
-    .attend = attend,
+#include "cpu/isa/table.inl"
 };
 
 }  // namespace inkstone
