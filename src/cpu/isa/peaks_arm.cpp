@@ -7,14 +7,13 @@
 namespace inkstone {
 namespace {
 
-#define INKSTONE_CHAINS(INSTRUCTION)                                                                                  \
-  INSTRUCTION("0")                                                                                                    \
-  INSTRUCTION("1")                                                                                                    \
-  INSTRUCTION("2")                                                                                                    \
-  INSTRUCTION("3") INSTRUCTION("4") INSTRUCTION("5") INSTRUCTION("6") INSTRUCTION("7") INSTRUCTION("8")               \
-      INSTRUCTION("9") INSTRUCTION("10") INSTRUCTION("11") INSTRUCTION("12") INSTRUCTION("13") INSTRUCTION("14")      \
-          INSTRUCTION("15") INSTRUCTION("16") INSTRUCTION("17") INSTRUCTION("18") INSTRUCTION("19") INSTRUCTION("20") \
-              INSTRUCTION("21") INSTRUCTION("22") INSTRUCTION("23")
+// clang-format off: it moves these lines again at every run
+#define INKSTONE_CHAINS(INSTRUCTION) \
+  INSTRUCTION("0") INSTRUCTION("1") INSTRUCTION("2") INSTRUCTION("3") INSTRUCTION("4") INSTRUCTION("5") \
+  INSTRUCTION("6") INSTRUCTION("7") INSTRUCTION("8") INSTRUCTION("9") INSTRUCTION("10") INSTRUCTION("11") \
+  INSTRUCTION("12") INSTRUCTION("13") INSTRUCTION("14") INSTRUCTION("15") INSTRUCTION("16") INSTRUCTION("17") \
+  INSTRUCTION("18") INSTRUCTION("19") INSTRUCTION("20") INSTRUCTION("21") INSTRUCTION("22") INSTRUCTION("23")
+// clang-format on
 #define INKSTONE_VECTORS                                                                                              \
   "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", \
       "v18", "v19", "v20", "v21", "v22", "v23", "v30", "v31"

@@ -9,12 +9,11 @@
 namespace inkstone {
 namespace {
 
-#define INKSTONE_CHAINS(INSTRUCTION)                                                                    \
-  INSTRUCTION("0")                                                                                      \
-  INSTRUCTION("1")                                                                                      \
-  INSTRUCTION("2")                                                                                      \
-  INSTRUCTION("3") INSTRUCTION("4") INSTRUCTION("5") INSTRUCTION("6") INSTRUCTION("7") INSTRUCTION("8") \
-      INSTRUCTION("9") INSTRUCTION("10") INSTRUCTION("11")
+// clang-format off: it moves these lines again at every run
+#define INKSTONE_CHAINS(INSTRUCTION) \
+  INSTRUCTION("0") INSTRUCTION("1") INSTRUCTION("2") INSTRUCTION("3") INSTRUCTION("4") INSTRUCTION("5") \
+  INSTRUCTION("6") INSTRUCTION("7") INSTRUCTION("8") INSTRUCTION("9") INSTRUCTION("10") INSTRUCTION("11")
+// clang-format on
 #define INKSTONE_VECTORS \
   "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm14", "xmm15"
 

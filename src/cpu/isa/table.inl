@@ -18,4 +18,3 @@
 .store_transposed = store_transposed,
 .store_kv = store_kv,
 .attend = attend,
-// clang-format on
