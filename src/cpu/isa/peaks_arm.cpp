@@ -7,7 +7,8 @@
 namespace inkstone {
 namespace {
 
-// clang-format off: it moves these lines again at every run
+// The formatter would move these lines again at every run.
+// clang-format off
 #define INKSTONE_CHAINS(INSTRUCTION) \
   INSTRUCTION("0") INSTRUCTION("1") INSTRUCTION("2") INSTRUCTION("3") INSTRUCTION("4") INSTRUCTION("5") \
   INSTRUCTION("6") INSTRUCTION("7") INSTRUCTION("8") INSTRUCTION("9") INSTRUCTION("10") INSTRUCTION("11") \
