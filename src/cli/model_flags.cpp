@@ -73,10 +73,11 @@ void ModelFlags::add_without_context_to(CLI::App& verb) {
       ->check(CLI::Range(1, 1024));
   verb.add_option_function<std::string>(
           "--precision", [this](const std::string& name) { f32 = name == "f32"; },
-          "fast: KV cache in bf16; f32: everything in float32")
+          "fast: operands and KV cache of 16 bits, sums in float32; f32: everything in float32")
       ->check(CLI::IsMember({"fast", "f32"}));
-  verb.add_option("--isa", isa,
-                  "Instruction set: scalar, avx2, avx512 (default: INKSTONE_ISA, else the best there is)");
+  verb.add_option(
+      "--isa", isa,
+      "scalar, avx2, avx512, amx, neon, neon_bf16, where the machine has it (default: INKSTONE_ISA, else the best)");
   kv.add_to(verb);
 }
 

@@ -147,7 +147,7 @@ class Device {
 struct DeviceOptions {
   Precision precision = Precision::fast;
   int threads = 0;  // 0: as many as this process may use
-  std::string isa;  // "": INKSTONE_ISA, else the best of this machine; "scalar", "avx2", "avx512"
+  std::string isa;  // "": INKSTONE_ISA, else the best of this machine; or a table of cpu/dispatch.h: "avx2"
   int kv_bits = 0;  // 8 or 4: K and V as the reference quantises them; 0: as the precision says
   int kv_group_size = 64;
 };
