@@ -18,6 +18,7 @@ float sqrt_f32(float x) { return vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0); }
 #include "cpu/isa/gemv.inl"
 #include "cpu/isa/multiply16.inl"
 #include "cpu/isa/gemm.inl"
+#include "cpu/isa/kv_block.inl"
 #include "cpu/isa/store_kv.inl"
 #include "cpu/isa/attend.inl"
 // clang-format on
