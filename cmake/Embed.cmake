@@ -5,7 +5,10 @@ function(embed_models target)
   list(FILTER files EXCLUDE REGEX "README")
   set(index 0)
   foreach(file ${files})
-    string(APPEND sections "asm(\".section .rodata\\n.balign 64\\nembedded_${index}:\\n"
+    # Global, if hidden: to AArch64's global offset table all local symbols of a section are one.
+    set(names "embedded_${index}, embedded_${index}_end")
+    string(APPEND sections "asm(\".global ${names}\\n.hidden ${names}\\n\"\n"
+                           "    \".section .rodata\\n.balign 64\\nembedded_${index}:\\n"
                            ".incbin \\\"${CMAKE_SOURCE_DIR}/models/${file}\\\"\\nembedded_${index}_end:\\n.previous\");\n")
     string(APPEND externs "extern \"C\" const std::byte embedded_${index}[], embedded_${index}_end[];\n")
     string(APPEND rows "    {\"embedded:/${file}\", {embedded_${index}, embedded_${index}_end}},\n")
