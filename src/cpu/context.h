@@ -16,18 +16,28 @@ namespace inkstone {
 
 // Who uses a piece of scratch memory. Pieces live at the same time, so each purpose has its own.
 enum class Scratch {
-  inputs,        // prepared and packed activations of multiply()
-  multiply,      // per thread: dequantised panel, results, scales
-  tile_inputs,   // activations packed for the matrix unit
-  tile_gates,    // the same of what an MLP has between its two products
-  adapters,      // a x of every adapter
-  increments,    // products that DoRA scales before they are added
-  attend,        // per thread
-  attend_parts,  // partial softmaxes
-  gate,          // [rows, F] of an MLP, or of all experts' rows
-  up,            // [rows, F]
-  experts_down,  // [pairs, D]
-  embed,         // per thread: one row in the order of positions
+  inputs,             // prepared and packed activations of multiply()
+  multiply,           // per thread: dequantised panel, results, scales
+  tile_inputs,        // activations packed for the matrix unit
+  tile_gates,         // the same of what an MLP has between its two products
+  adapters,           // a x of every adapter
+  increments,         // products that DoRA scales before they are added
+  attend,             // per thread
+  attend_parts,       // partial softmaxes
+  gate,               // [rows, F] of an MLP, or of all experts' rows
+  up,                 // [rows, F]
+  experts_down,       // [pairs, D]
+  embed,              // per thread: one row in the order of positions
+  transposed_weight,  // gradients: W^T, some rows of W at a time
+  transposed_x,
+  transposed_dy,
+  transposed_u,
+  transposed_b,
+  stripes,           // per thread: what is transposed, before it is rounded
+  before_magnitude,  // DoRA: the gradient of the product that is scaled, and the scaled product
+  attend_backward,   // per thread
+  expert_rows,       // [pairs, D] of an expert's inputs, and gradients of its outputs and inputs
+  expert_gates,      // [pairs, F]
   count_,
 };
 

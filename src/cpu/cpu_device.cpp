@@ -6,6 +6,7 @@
 #include "cpu/attention.h"
 #include "cpu/ceilings.h"
 #include "cpu/context.h"
+#include "cpu/cpu_training.h"
 #include "cpu/dispatch.h"
 #include "cpu/matmul.h"
 #include "cpu/moe.h"
@@ -26,6 +27,7 @@ class CpuDevice final : public Device {
         mlp_(context_, multiplier_),
         attention_(context_),
         moe_(context_, mlp_),
+        training_(make_cpu_training(context_, multiplier_)),
         kv_format_(kv_format) {}
 
   std::string description() const override {
@@ -34,6 +36,7 @@ class CpuDevice final : public Device {
   }
   DType activation_dtype() const override { return DType::f32; }
   KvFormat kv_format() const override { return kv_format_; }
+  TrainingDevice* training() override { return training_.get(); }
   Buffer allocate(size_t bytes) override { return Buffer::host(bytes); }
 
   Linear pack(const WeightView& weight) override {
@@ -70,6 +73,7 @@ class CpuDevice final : public Device {
   MlpMultiplier mlp_;
   Attention attention_;
   MoeMlp moe_;
+  std::unique_ptr<TrainingDevice> training_;
   KvFormat kv_format_;
   struct KvRun {
     int row, slot, tokens;

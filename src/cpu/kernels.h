@@ -205,6 +205,18 @@ struct TileKernels {
   void (*attend)(const AttendArgs& args);
 };
 
+// A step of Adam (Kingma and Ba 2015, algorithm 1; decoupled decay: Loshchilov and Hutter 2019):
+//     g = gradient_scale gradient; mean = beta1 mean + (1 - beta1) g; square = beta2 square + (1 - beta2) g^2;
+//     value = keep value - rate mean / (root_scale sqrt(square) + eps)
+struct AdamArgs {
+  float* value;
+  const float* gradient;
+  float* mean;
+  float* square;
+  int64_t n;
+  float gradient_scale, beta1, beta2, keep, rate, root_scale, eps;
+};
+
 struct Kernels {
   const char* name;
   const TileKernels* tiles;  // null: this machine has no matrix unit
@@ -250,6 +262,16 @@ struct Kernels {
 
   void (*store_kv)(const StoreKvArgs& args);
   void (*attend)(const AttendArgs& args);
+
+  // Gradients, of one row. rms_norm's: dx += , returns 1 / sqrt(mean(x^2) + eps), for the weight's own.
+  float (*rms_norm_backward)(const float* x, const float* weight, float eps, const float* dy, float* dx, int64_t n);
+  // The gradient before norm_rope's rotation from that behind it. In place; table as there.
+  void (*rotate_back)(float* x, int heads, int d, const float* table);
+  // dgate and dup may be gate and up.
+  void (*swiglu_backward)(const float* gate, const float* up, const float* dy, float* dgate, float* dup, int64_t n);
+  // out += scale * x * y
+  void (*add_product)(const float* x, const float* y, float scale, float* out, int64_t n);
+  void (*adam)(const AdamArgs& args);
 };
 
 // One arithmetic unit at its best: chains of one instruction from register to register, nothing else.

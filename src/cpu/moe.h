@@ -8,6 +8,15 @@
 
 namespace inkstone {
 
+// The pairs of a row and one of its experts, sorted by expert; pair t * k + j is row t at its j-th.
+struct ExpertGroups {
+  std::vector<int32_t> rows;     // [pairs] the row of each, in that order
+  std::vector<int32_t> place;    // [pairs] where each pair is in it
+  std::vector<int32_t> offsets;  // [E + 1] the first of each expert
+
+  void group(const int32_t* chosen, int64_t pairs, int64_t k, int64_t experts);
+};
+
 class MoeMlp {
  public:
   MoeMlp(Context& context, MlpMultiplier& mlp) : context_(context), mlp_(mlp) {}
@@ -18,13 +27,9 @@ class MoeMlp {
   void add(const float* h, const Mlp& experts, const Routing& routing, float* x);
 
  private:
-  void group_by_expert(const int32_t* chosen, int64_t pairs, int64_t k, int64_t experts);
-
   Context& context_;
   MlpMultiplier& mlp_;
-  std::vector<int32_t> rows_;     // [pairs] the row of each pair, pairs sorted by expert
-  std::vector<int32_t> place_;    // [pairs] where pair t * k + j is in that order
-  std::vector<int32_t> offsets_;  // [E + 1] first pair of each expert
+  ExpertGroups groups_;
   std::vector<MlpProduct> products_;
 };
 

@@ -14,6 +14,7 @@
 
 #include "device/batch.h"
 #include "device/linear.h"
+#include "device/training.h"
 
 namespace inkstone {
 
@@ -57,12 +58,6 @@ struct KvScales {
   std::span<const float> v;
 };
 
-// Which experts each row goes to, and with what weight.
-struct Routing {
-  Tensor experts;  // i32 [T, k]
-  Tensor weights;  // f32 [T, k]
-};
-
 // One arithmetic unit of this machine at its best: every operand in registers, all threads.
 struct UnitPeak {
   std::string name;  // "f32", "avx512_bf16", "vnni_int16", "vnni_int8", "amx_bf16", "amx_int8"
@@ -87,6 +82,8 @@ class Device {
   virtual std::string description() const = 0;  // "cpu avx512, 2 threads"
   virtual DType activation_dtype() const = 0;
   virtual KvFormat kv_format() const = 0;
+  // The verbs of training, nullptr where it has none. Lives as long as the device.
+  virtual TrainingDevice* training() = 0;
 
   virtual Buffer allocate(size_t bytes) = 0;
   // Takes a weight into this device's layout; may keep the view and map it in place.

@@ -15,9 +15,10 @@ namespace inkstone {
 struct Lora {
   int rank = 0;
   float scale = 0;
-  Buffer a;          // f32 [max(experts, 1), rank, in]
-  Buffer b;          // f32 [max(experts, 1), out, rank]
-  Buffer magnitude;  // DoRA: f32 [out], m / ||W + scale * (a b)^T|| by rows; empty for LoRA
+  Buffer a;              // f32 [max(experts, 1), rank, in]
+  Buffer b;              // f32 [max(experts, 1), out, rank]
+  Buffer magnitude;      // DoRA: f32 [out], m / ||W + scale * (a b)^T|| by rows; empty for LoRA
+  Buffer inverse_norms;  // while DoRA learns: f32 [out], 1 / ||W + scale * (a b)^T|| by rows
 };
 
 struct Linear {
@@ -43,6 +44,12 @@ struct Mlp {
   Linear gate_proj;
   Linear up_proj;
   Linear down_proj;
+};
+
+// Which experts each row goes to, and with what weight.
+struct Routing {
+  Tensor experts;  // i32 [T, k]
+  Tensor weights;  // f32 [T, k]
 };
 
 }  // namespace inkstone

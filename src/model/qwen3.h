@@ -17,12 +17,26 @@ class Qwen3 : public Model {
   Tensor forward(const Batch& batch, KvCache& kv) override;
   std::vector<Linear*> linears() override;
 
- protected:
   struct Layer {
     Norm input_layernorm, q_norm, k_norm, post_attention_layernorm;
     Linear q_proj, k_proj, v_proj, o_proj;
     Mlp mlp;  // absent (empty names) in a layer with experts
   };
+  struct MoeBlock {
+    Linear gate;  // the router [E, D]
+    Mlp switch_mlp;
+  };
+
+  // The parts, for whoever teaches them.
+  Linear& embed_tokens() { return embed_tokens_; }
+  Linear& head() { return config_.tie_word_embeddings ? embed_tokens_ : lm_head_; }
+  Norm& norm() { return norm_; }
+  Layer& layer(int i) { return layers_[static_cast<size_t>(i)]; }
+  virtual MoeBlock* experts(int) { return nullptr; }  // of a layer that has them
+  const Rope& rope() const { return rope_; }
+  float attention_scale() const { return scale_; }
+
+ protected:
 
   // Adds layer i's feed-forward of w.h to w.x.
   virtual void feed_forward(int i, Workspace& w);

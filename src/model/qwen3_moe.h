@@ -13,16 +13,16 @@ class Qwen3Moe final : public Qwen3 {
   Qwen3Moe(Checkpoint& checkpoint, const ModelConfig& config, Device& device);
 
   std::vector<Linear*> linears() override;
+  MoeBlock* experts(int i) override {
+    auto& block = moe_[static_cast<size_t>(i)];
+    return block ? &*block : nullptr;
+  }
 
  protected:
   void feed_forward(int i, Workspace& w) override;
   Residency::Weights weights() const override;
 
  private:
-  struct MoeBlock {
-    Linear gate;  // the router [E, D]
-    Mlp switch_mlp;
-  };
   std::vector<std::optional<MoeBlock>> moe_;  // one a layer; empty where the layer is dense
 };
 

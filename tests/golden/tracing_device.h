@@ -22,6 +22,7 @@ class TracingDevice final : public Device {
 
   std::string description() const override { return device_->description(); }
   DType activation_dtype() const override { return device_->activation_dtype(); }
+  TrainingDevice* training() override { return nullptr; }
   KvFormat kv_format() const override { return device_->kv_format(); }
   Buffer allocate(size_t bytes) override { return device_->allocate(bytes); }
   Linear pack(const WeightView& weight) override { return device_->pack(weight); }

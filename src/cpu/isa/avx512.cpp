@@ -14,6 +14,7 @@ float sqrt_f32(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 // clang-format off
 #include "cpu/isa/vector512.inl"
 #include "cpu/isa/rows.inl"
+#include "cpu/isa/backward.inl"
 #include "cpu/isa/codes.inl"
 #include "cpu/isa/gemv.inl"
 #include "cpu/isa/multiply16.inl"

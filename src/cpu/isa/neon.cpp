@@ -14,6 +14,7 @@ float sqrt_f32(float x) { return vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0); }
 // clang-format off
 #include "cpu/isa/vector128.inl"
 #include "cpu/isa/rows.inl"
+#include "cpu/isa/backward.inl"
 #include "cpu/isa/codes.inl"
 #include "cpu/isa/gemv.inl"
 #include "cpu/isa/multiply16.inl"

@@ -240,6 +240,48 @@ void store_transposed(const float* c, int64_t ldc, int m, int n, float* y, int64
     for (int o = 0; o < m; ++o) y[t * y_stride + o] = (add ? y[t * y_stride + o] : 0.0f) + c[o * ldc + t];
 }
 
+float rms_norm_backward(const float* x, const float* weight, float eps, const float* dy, float* dx, int64_t n) {
+  float squares = 0, sum = 0;
+  for (int64_t i = 0; i < n; ++i) squares += x[i] * x[i];
+  for (int64_t i = 0; i < n; ++i) sum += weight[i] * dy[i] * x[i];
+  const float scale = 1.0f / sqrtf(squares / static_cast<float>(n) + eps);
+  const float shrink = scale * scale * sum / static_cast<float>(n);
+  for (int64_t i = 0; i < n; ++i) dx[i] += scale * (weight[i] * dy[i] - x[i] * shrink);
+  return scale;
+}
+
+void rotate_back(float* x, int heads, int d, const float* table) {
+  const int half = d / 2;
+  for (int h = 0; h < heads; ++h, x += d) {
+    for (int i = 0; i < half; ++i) {
+      const float a = x[i], b = x[i + half], cosine = table[i], sine = table[i + half];
+      x[i] = a * cosine + b * sine;
+      x[i + half] = b * cosine - a * sine;
+    }
+  }
+}
+
+void swiglu_backward(const float* gate, const float* up, const float* dy, float* dgate, float* dup, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float g = gate[i], u = up[i], s = 1.0f / (1.0f + expf(-g));
+    dup[i] = dy[i] * g * s;
+    dgate[i] = dy[i] * u * s * (1.0f + g * (1.0f - s));
+  }
+}
+
+void add_product(const float* x, const float* y, float scale, float* out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] += scale * x[i] * y[i];
+}
+
+void adam(const AdamArgs& a) {
+  for (int64_t i = 0; i < a.n; ++i) {
+    const float g = a.gradient[i] * a.gradient_scale;
+    a.mean[i] = a.beta1 * a.mean[i] + (1.0f - a.beta1) * g;
+    a.square[i] = a.beta2 * a.square[i] + (1.0f - a.beta2) * g * g;
+    a.value[i] = a.keep * a.value[i] - a.rate * a.mean[i] / (a.root_scale * sqrtf(a.square[i]) + a.eps);
+  }
+}
+
 // Where a KV block keeps element (row, column) of its matrix [., width]: in elements of its type, q4 in bytes.
 int64_t kv_index(KvType type, int width, int row, int column) {
   if (type == KvType::bf16) return (row / 2 * width + column) * 2 + row % 2;

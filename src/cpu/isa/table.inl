@@ -18,3 +18,8 @@
 .store_transposed = store_transposed,
 .store_kv = store_kv,
 .attend = attend,
+.rms_norm_backward = rms_norm_backward,
+.rotate_back = rotate_back,
+.swiglu_backward = swiglu_backward,
+.add_product = add_product,
+.adam = adam,
