@@ -1,0 +1,57 @@
+#include "train/batches.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "base/error.h"
+
+namespace inkstone {
+namespace {
+
+class SplitMix64 {
+ public:
+  explicit SplitMix64(uint64_t state) : state_(state) {}
+
+  uint64_t word() {
+    uint64_t z = state_ += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+  }
+
+  // Each number below `count` with the same probability.
+  uint64_t below(uint64_t count) {
+    const uint64_t incomplete = (UINT64_MAX % count + 1) % count;  // 2^64 mod count
+    for (;;) {
+      const uint64_t drawn = word();
+      if (drawn <= UINT64_MAX - incomplete) return drawn % count;
+    }
+  }
+
+ private:
+  uint64_t state_;
+};
+
+}  // namespace
+
+std::vector<std::vector<size_t>> make_batches(std::span<const int> lengths, int batch_size, uint64_t seed,
+                                              uint64_t epoch) {
+  CHECK(batch_size > 0);
+  const size_t size = static_cast<size_t>(batch_size);
+  if (lengths.size() < size)
+    fail(Errc::usage, "data: found {} examples, expected at least batch_size, {}", lengths.size(), batch_size);
+  std::vector<size_t> order(lengths.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return lengths[a] < lengths[b]; });
+  std::vector<std::vector<size_t>> batches(lengths.size() / size);
+  for (size_t i = 0; i < batches.size(); ++i) {
+    const auto begin = order.begin() + static_cast<std::ptrdiff_t>(i * size);
+    batches[i].assign(begin, begin + batch_size);
+  }
+  SplitMix64 random(seed + epoch * 0xd1b54a32d192ed03u);
+  for (size_t i = batches.size(); i-- > 1;) std::swap(batches[i], batches[random.below(i + 1)]);
+  return batches;
+}
+
+}  // namespace inkstone
