@@ -12,11 +12,10 @@
 
 #include "base/json.h"
 #include "format/adapter.h"
+#include "train/optimizer.h"
 #include "train/schedule.h"
 
 namespace inkstone {
-
-enum class OptimizerKind : uint8_t { adam, adamw, sgd };
 
 const char* optimizer_name(OptimizerKind kind);  // "adam"
 const char* fine_tune_name(FineTuneType type);   // "lora"
@@ -24,16 +23,6 @@ const char* fine_tune_name(FineTuneType type);   // "lora"
 // "adam", "lora". Throw Error(unsupported) with what there is.
 OptimizerKind parse_optimizer(std::string_view name);
 FineTuneType parse_fine_tune_type(std::string_view name);
-
-// The parameters of one optimiser, with the defaults of mlx.optimizers.
-struct OptimizerConfig {
-  float beta1 = 0.9f, beta2 = 0.999f;  // adam, adamw: "betas"
-  float eps = 1e-8f;                   // adam, adamw
-  bool bias_correction = false;        // adam, adamw
-  float weight_decay = 0;              // adamw: 0.01 by default; sgd: added to the gradient
-  float momentum = 0, dampening = 0;   // sgd
-  bool nesterov = false;               // sgd
-};
 
 std::array<OptimizerConfig, 3> default_optimizers();  // by OptimizerKind
 
