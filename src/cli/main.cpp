@@ -39,6 +39,7 @@ int run(int argc, char** argv) {
   add_generate(app);
   add_show(app);
   add_tokenize(app);
+  add_train(app);
   add_bench(app);
   add_doctor(app);
   try {

@@ -13,5 +13,6 @@ void add_doctor(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_show(CLI::App& app);
 void add_tokenize(CLI::App& app);
+void add_train(CLI::App& app);
 
 }  // namespace inkstone

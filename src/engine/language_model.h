@@ -36,6 +36,7 @@ class LanguageModel {
   const Tokenizer& tokenizer() const { return tokenizer_; }
   // Throws Error(not_found) if the folder has none.
   const ChatTemplate& chat_template() const;
+  bool has_chat_template() const { return chat_template_.has_value(); }
   Device& device() const { return *device_; }
   Model& model() const { return *model_; }
 

@@ -1,0 +1,142 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+
+#include "base/system.h"
+#include "cli/terminal.h"
+#include "cli/train_flags.h"
+#include "cli/verbs.h"
+#include "engine/language_model.h"
+#include "format/shapes.h"
+#include "train/trainer.h"
+
+namespace inkstone {
+namespace {
+
+struct Flags {
+  TrainFlags train;
+  DeviceOptions device;
+  bool f32 = false;
+  bool resume = false;
+};
+
+// "1 h 20 min", "3 min", "12 s"
+std::string duration(double seconds) {
+  const int64_t whole = static_cast<int64_t>(std::llround(seconds));
+  if (whole >= 3600) return fmt::format("{} h {} min", whole / 3600, whole % 3600 / 60);
+  return whole >= 120 ? fmt::format("{} min", whole / 60) : fmt::format("{} s", whole);
+}
+
+std::optional<Dataset> load(const LanguageModel& model, const TrainConfig& config, const char* name, bool required) {
+  const std::filesystem::path file = std::filesystem::path(config.data) / name;
+  if (!required && !std::filesystem::exists(file)) return std::nullopt;
+  const DatasetText text{&model.tokenizer(), model.has_chat_template() ? &model.chat_template() : nullptr,
+                         load_eos_token(model.folder(), model.tokenizer()).value_or(-1)};
+  Dataset data = load_dataset(file, text, {config.max_seq_length, config.mask_prompt});
+  if (data.truncated > 0)
+    fmt::print(stderr,
+               "inkstone: {}: {} of {} examples are longer than {} tokens (the longest {}) and were cut: "
+               "--max-seq-length\n",
+               file.string(), data.truncated, data.examples.size(), config.max_seq_length, data.longest);
+  return data;
+}
+
+// The newest numbered adapter of a folder.
+std::filesystem::path newest_checkpoint(const std::filesystem::path& folder) {
+  std::filesystem::path newest;
+  if (std::filesystem::is_directory(folder))
+    for (const auto& entry : std::filesystem::directory_iterator(folder))
+      if (entry.path().filename().string().ends_with("_adapters.safetensors") &&
+          entry.path().filename() > newest.filename())
+        newest = entry.path();
+  if (newest.empty())
+    fail(Errc::not_found, "{}: found no numbered adapter, expected 0000100_adapters.safetensors or the like",
+         folder.string());
+  return newest;
+}
+
+Parameters parameters_of(Qwen3& model, const TrainConfig& config) {
+  if (config.fine_tune_type == FineTuneType::full) return Parameters::weights(model, config.num_layers);
+  AdapterConfig adapter;
+  adapter.fine_tune_type = config.fine_tune_type;
+  adapter.num_layers = config.num_layers;
+  adapter.rank = config.lora_parameters.rank;
+  adapter.scale = config.lora_parameters.scale;
+  adapter.keys = config.lora_parameters.keys;
+  return Parameters::adapters(model, adapter, config.seed);
+}
+
+TrainerEvents printed_events() {
+  TrainerEvents events;
+  events.on_report = [](const TrainReport& r) {
+    std::printf("iteration %d: train loss %.3f, learning rate %.2e, %.2f iterations/s, %.0f tokens/s, %.1f GB, %s left\n",
+                r.iteration, r.loss, static_cast<double>(r.learning_rate), r.iterations_per_second, r.tokens_per_second,
+                static_cast<double>(resident_memory().total) * 1e-9, duration(r.seconds_left).c_str());
+    std::fflush(stdout);
+  };
+  events.on_validation = [](const ValidationReport& r) {
+    std::printf("iteration %d: validation loss %.3f, %s\n", r.iteration, r.loss, duration(r.seconds).c_str());
+    std::fflush(stdout);
+  };
+  events.on_save = [](const std::filesystem::path& file) {
+    std::printf("saved %s\n", file.string().c_str());
+    std::fflush(stdout);
+  };
+  events.stop = [] { return InterruptGuard::interrupted(); };
+  return events;
+}
+
+void run_train(const Flags& flags) {
+  TrainConfig config = flags.train.config();
+  if (!config.train && !config.test) fail(Errc::usage, "found neither --train nor --test, expected one or both");
+  if (config.model.empty()) fail(Errc::usage, "--model: missing");
+  LoadOptions options;
+  options.device = flags.device;
+  if (flags.f32) options.device.precision = Precision::f32;
+  LanguageModel language(config.model, options);
+  Qwen3& model = dynamic_cast<Qwen3&>(language.model());
+  config.num_layers = std::min(config.num_layers, model.config().num_hidden_layers);
+  const std::optional<Dataset> valid = load(language, config, "valid.jsonl", false);
+  const std::optional<Dataset> test = config.test ? load(language, config, "test.jsonl", true) : std::nullopt;
+  const std::optional<Dataset> train = load(language, config, "train.jsonl", config.train);
+  Parameters parameters = parameters_of(model, config);
+  std::printf("%s, %s: %.3f of %.1f million parameters learn (%s)\n", config.model.c_str(),
+              language.device().description().c_str(), static_cast<double>(parameters.count()) * 1e-6,
+              static_cast<double>(parameter_count(model.config())) * 1e-6, fine_tune_name(config.fine_tune_type));
+  Trainer trainer(model, parameters, config, train ? *train : *test, valid ? &*valid : nullptr);
+  if (flags.resume) config.resume_adapter_file = newest_checkpoint(config.adapter_path).string();
+  if (!config.resume_adapter_file.empty()) {
+    const int done = trainer.resume(config.resume_adapter_file);
+    std::printf("going on from %s after %d iterations\n", config.resume_adapter_file.c_str(), done);
+  }
+  const InterruptGuard guard;
+  TrainEnd end = TrainEnd::finished;
+  if (config.train) end = trainer.run(printed_events());
+  if (end == TrainEnd::early_stop) std::printf("stopped: no better validation loss in %d validations\n", config.early_stop);
+  if (end == TrainEnd::stopped) fail(Errc::interrupted, "interrupted; saved: --resume goes on");
+  if (test) {
+    const double loss = trainer.loss(*test, config.test_batches);
+    std::printf("test loss %.3f, perplexity %.3f\n", loss, std::exp(loss));
+  }
+}
+
+}  // namespace
+
+void add_train(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* verb = app.add_subcommand("train", "Fine-tune a model: LoRA, DoRA or all weights");
+  flags->train.add_to(*verb);
+  verb->add_flag("--resume", flags->resume, "Goes on from the newest numbered adapter in --adapter-path");
+  verb->add_option("-t,--threads", flags->device.threads, "Threads (default: all processors)")
+      ->check(CLI::Range(1, 1024));
+  verb->add_option_function<std::string>(
+          "--precision", [flags](const std::string& name) { flags->f32 = name == "f32"; },
+          "fast, or f32: products in float32 on every machine")
+      ->check(CLI::IsMember({"fast", "f32"}));
+  verb->callback([flags] { run_train(*flags); });
+}
+
+}  // namespace inkstone
