@@ -72,9 +72,10 @@ Parameters parameters_of(Qwen3& model, const TrainConfig& config) {
 TrainerEvents printed_events() {
   TrainerEvents events;
   events.on_report = [](const TrainReport& r) {
-    std::printf("iteration %d: train loss %.3f, learning rate %.2e, %.2f iterations/s, %.0f tokens/s, %.1f GB, %s left\n",
-                r.iteration, r.loss, static_cast<double>(r.learning_rate), r.iterations_per_second, r.tokens_per_second,
-                static_cast<double>(resident_memory().total) * 1e-9, duration(r.seconds_left).c_str());
+    std::printf(
+        "iteration %d: train loss %.3f, learning rate %.2e, %.2f iterations/s, %.0f tokens/s, %.1f GB, %s left\n",
+        r.iteration, r.loss, static_cast<double>(r.learning_rate), r.iterations_per_second, r.tokens_per_second,
+        static_cast<double>(resident_memory().total) * 1e-9, duration(r.seconds_left).c_str());
     std::fflush(stdout);
   };
   events.on_validation = [](const ValidationReport& r) {
@@ -115,7 +116,8 @@ void run_train(const Flags& flags) {
   const InterruptGuard guard;
   TrainEnd end = TrainEnd::finished;
   if (config.train) end = trainer.run(printed_events());
-  if (end == TrainEnd::early_stop) std::printf("stopped: no better validation loss in %d validations\n", config.early_stop);
+  if (end == TrainEnd::early_stop)
+    std::printf("stopped: no better validation loss in %d validations\n", config.early_stop);
   if (end == TrainEnd::stopped) fail(Errc::interrupted, "interrupted; saved: --resume goes on");
   if (test) {
     const double loss = trainer.loss(*test, config.test_batches);

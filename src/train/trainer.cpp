@@ -108,10 +108,12 @@ TrainEnd Trainer::run(const TrainerEvents& events) {
   while (done_ < config_.iters && end == TrainEnd::finished) {
     const auto begin = Clock::now();
     const TrainBatch batch = make_batch(train_, batch_at(done_));
-    const double share = static_cast<double>(std::max<int64_t>(1, batch.target_count())) * config_.grad_accumulation_steps;
+    const double share =
+        static_cast<double>(std::max<int64_t>(1, batch.target_count())) * config_.grad_accumulation_steps;
     const double sum = backward_.accumulate(batch, static_cast<float>(1 / share));
     if (!std::isfinite(sum))
-      fail(Errc::bad_file, "iteration {}: the loss is {}: a lower learning rate or max_grad_norm may help", done_ + 1, sum);
+      fail(Errc::bad_file, "iteration {}: the loss is {}: a lower learning rate or max_grad_norm may help", done_ + 1,
+           sum);
     ++done_;
     const bool update = done_ % config_.grad_accumulation_steps == 0;
     const float rate = rate_.at(optimizer_.steps());

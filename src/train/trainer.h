@@ -34,7 +34,7 @@ struct TrainerEvents {
   std::function<void(const TrainReport&)> on_report;
   std::function<void(const ValidationReport&)> on_validation;
   std::function<void(const std::filesystem::path&)> on_save;  // the adapter file
-  std::function<bool()> stop;  // asked after every iteration; true: save and end
+  std::function<bool()> stop;                                 // asked after every iteration; true: save and end
 };
 
 // Why run() returned.
