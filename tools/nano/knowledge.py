@@ -31,6 +31,8 @@ Recommend (me) [a book|a film|a restaurant|some music|a game] (about {topic}).
 What is the [population|currency|president|flag|history] of {country}?
 [How far|How long|How hot] is [the moon|the sun|the way to {country}|the Nile]?
 Can you [draw|paint|sing|dance|drive|cook] (for me)?
+[What is|How is|How will be] the weather [in {country}|today|tomorrow|]?
+What [time|day|year] is it (now)?
 Which [film|book|team|phone|car|song] is the best?
 [Who wrote|Who painted|Who invented|Who discovered] {topic}?
 """
