@@ -19,8 +19,8 @@ import smalltalk
 import spelling
 
 # Lines of the full corpus and which part of them thinks.
-LINES = {"arithmetic": (22500, 0.92), "knowledge": (20000, 0.5), "greetings": (9000, 0.5), "replies": (11000, 0.5),
-         "spelling": (12000, 0.7), "tools": (8000, None), "conversation": (3500, 0.6)}
+LINES = {"arithmetic": (31000, 0.92), "knowledge": (18000, 0.5), "greetings": (9000, 0.5), "replies": (11000, 0.5),
+         "spelling": (12000, 0.7), "tools": (6000, None), "conversation": (3500, 0.6)}
 TASKS = {"arithmetic": arithmetic, "knowledge": knowledge, "greetings": smalltalk, "replies": replies, "spelling": spelling}
 EVALUATED = {"arithmetic": 300, "knowledge": 4 * (len(knowledge.FACTS) + 6), "greetings": 200, "spelling": 200, "replies": 200,
              "tools": 200}

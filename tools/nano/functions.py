@@ -132,7 +132,7 @@ def sample(rng):
     if form > 0.88:  # it does not fit
         if form > 0.94 or name == "calculate":
             talk = smalltalk.exchange(rng)
-            question, answer, reasoning = talk.question, talk.answer, talk.reasoning
+            question, answer, reasoning, key = talk.question, talk.answer, talk.reasoning, talk.key
         else:
             answer, reasoning = NONE, "None of the functions fits."
         offered = offered or rng.sample([other for other in KINDS if other is not kind], 1)
