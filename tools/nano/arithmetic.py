@@ -13,8 +13,8 @@ thousands. So "the digit to add next" is what stands behind the same letter, whe
     m0k5h3t0u7      the result
 
 A subtraction has steps `u8-9-0=9b1`: nine, and one borrowed. If one is still borrowed at the end, the numbers change
-places. 347x26 multiplies by the units, then by the tens, each step adding what stands at its place already and the carry;
-`tu` means: into the tens, from the units:
+places. 347x26 multiplies by the units, then by the tens, each step adding what stands at its place already and the
+carry; `tu` means: into the tens, from the units:
 
     h3t4u7
     t2u6

@@ -20,8 +20,8 @@ def assistant(text, reasoning=None):
 
 
 class Exchange:
-    """A question, its answer, and the thinking between. `key` names what must not be in the training and in an evaluation
-    at once: without letters' case and punctuation, what the user said."""
+    """A question, its answer, and the thinking between. `key` names what must not be in the training and in an
+    evaluation at once: what the user said, without case and punctuation."""
 
     def __init__(self, question, answer, reasoning, key=None):
         self.question, self.answer, self.reasoning = question, answer, reasoning

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes the texts that nano is trained and judged on: train.jsonl, valid.jsonl and eval/*.jsonl in a folder.
 
-A line is a chat as mlx_lm reads it, {"messages": [...], "tools": [...]}, with two keys of ours: "chat_template_kwargs" says
-whether the model is to think, "category" which task it is. What is learned is the last message. In an evaluation that is the
-answer to compare with, and has no thinking. Same seed, same bytes.
+A line is a chat as mlx_lm reads it, {"messages": [...], "tools": [...]}, with two keys of ours: "chat_template_kwargs"
+says whether the model is to think, "category" which task it is. What is learned is the last message. In an evaluation
+that is the answer to compare with, and has no thinking. Same seed, same bytes.
 """
 import argparse
 import json
@@ -20,17 +20,18 @@ import spelling
 
 # Lines of the full corpus and which part of them thinks.
 LINES = {"arithmetic": (31000, 0.92), "knowledge": (18000, 0.5), "greetings": (9000, 0.5), "replies": (11000, 0.5),
-         "spelling": (12000, 0.7), "tools": (6000, None), "conversation": (3500, 0.6)}
-TASKS = {"arithmetic": arithmetic, "knowledge": knowledge, "greetings": smalltalk, "replies": replies, "spelling": spelling}
-EVALUATED = {"arithmetic": 300, "knowledge": 4 * (len(knowledge.FACTS) + 6), "greetings": 200, "spelling": 200, "replies": 200,
-             "tools": 200}
+         "spelling": (12000, 0.7), "tools": (6000, 0.5), "conversation": (3500, 0.6)}
+TASKS = {"arithmetic": arithmetic, "knowledge": knowledge, "greetings": smalltalk, "replies": replies,
+         "spelling": spelling}
+EVALUATED = {"arithmetic": 300, "knowledge": 300, "greetings": 200, "spelling": 200, "replies": 200, "tools": 200}
 VALID = 400
 SMALL = 20  # the small corpus is the full one's twentieth
 
 
 def conversation(rng, thinks):
     """(line, keys) of a chat of several turns; sums are worked out, whatever the other turns do."""
-    turns = smalltalk.conversation(rng, [arithmetic.exchange, arithmetic.exchange, knowledge.exchange, replies.exchange])
+    others = [arithmetic.exchange, arithmetic.exchange, knowledge.exchange, replies.exchange]
+    turns = smalltalk.conversation(rng, others)
     thinking = rng.random() < (0.9 if isinstance(turns[-1].key, tuple) else thinks)
     messages = []
     for turn in turns:
@@ -45,7 +46,7 @@ def draw(rng, category):
     if category == "conversation":
         return conversation(rng, thinks)
     if category == "tools":
-        return functions.sample(rng)
+        return functions.sample(rng, thinks)
     exchange = TASKS[category].exchange(rng)
     return chats.single(rng, category, exchange, rng.random() < thinks), [exchange.key]
 
@@ -57,8 +58,8 @@ def evaluations(rng):
         if category == "tools":
             found = {}
             while len(found) < count:
-                line, keys_of_line = functions.sample(rng)
-                found.setdefault(keys_of_line[0], line)
+                line, line_keys = functions.sample(rng, LINES[category][1])
+                found.setdefault(line_keys[0], line)
             keys[category], files[category] = set(found), list(found.values())
         else:
             exchanges = TASKS[category].held_out(rng, count)

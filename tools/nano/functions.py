@@ -1,21 +1,23 @@
 """Function calls: a question and functions to choose from, and the sentence after a function's result."""
-import chats
 import arithmetic
+import chats
 import knowledge
 import smalltalk
 
-CITIES = ("Paris London Rome Berlin Oslo Madrid Tokyo Vienna Lisbon Prague Cairo Boston Athens Dublin Helsinki Warsaw Budapest "
-          "Zurich Geneva Hamburg Munich Cologne Milan Venice Naples Turin Lyon Nice Seville Porto Bergen Stockholm Copenhagen "
-          "Amsterdam Brussels Ghent Riga Vilnius Tallinn Kyoto Osaka Seoul Beijing Delhi Mumbai Lagos Nairobi Tunis Lima Quito "
-          "Bogota Santiago Toronto Montreal Chicago Denver Seattle Dallas Miami Sydney Perth Auckland Manila Hanoi Jakarta "
-          "Istanbul Ankara Sofia Zagreb Belgrade Bern Graz Bonn Leeds York Cork Malta Reykjavik").split()
+CITIES = """
+    Paris London Rome Berlin Oslo Madrid Tokyo Vienna Lisbon Prague Cairo Boston Athens Dublin Helsinki Warsaw Budapest
+    Zurich Geneva Hamburg Munich Cologne Milan Venice Naples Turin Lyon Nice Seville Porto Bergen Stockholm Copenhagen
+    Amsterdam Brussels Ghent Riga Vilnius Tallinn Kyoto Osaka Seoul Beijing Delhi Mumbai Lagos Nairobi Tunis Lima Quito
+    Bogota Santiago Toronto Montreal Chicago Denver Seattle Dallas Miami Sydney Perth Auckland Manila Hanoi Jakarta
+    Istanbul Ankara Sofia Zagreb Belgrade Bern Graz Bonn Leeds York Cork Malta Reykjavik""".split()
 SKY = ["sunny", "cloudy", "rainy", "windy", "foggy", "clear", "stormy", "snowy"]
 CURRENCIES = ["euros", "dollars", "pounds", "yen", "francs", "crowns"]
-TASKS = ("call mother|buy milk|water the plants|pay the rent|feed the cat|send the report|book a table|wash the car|take the "
-         "medicine|pick up the parcel|call the doctor|clean the kitchen|walk the dog|renew the passport").split("|")
+TASKS = ("call mother|buy milk|water the plants|pay the rent|feed the cat|send the report|book a table|wash the car|"
+         "take the medicine|pick up the parcel|call the doctor|clean the kitchen|walk the dog|"
+         "renew the passport").split("|")
 WHEN = "8 am|9 am|10 am|noon|2 pm|3 pm|4 pm|5 pm|6 pm|8 pm".split("|")
-MESSAGES = ("I am late|dinner is ready|the train is here|see you soon|happy birthday|thank you|I am at home|call me back|"
-            "the meeting is over|good luck").split("|")
+MESSAGES = ("I am late|dinner is ready|the train is here|see you soon|happy birthday|thank you|I am at home|"
+            "call me back|the meeting is over|good luck").split("|")
 TOPICS = "football|science|music|the weather|politics|art|space|health|films|chess|energy|history".split("|")
 
 
@@ -29,8 +31,9 @@ def function(name, description, **properties):
 
 class Weather:
     tool = function("get_weather", "The weather in a city", city="string")
-    asked = ["[What is|What's|How is] the weather (like) in {city}[ today| now|]?", "Is it [warm|cold|raining|sunny] in {city}?",
-             "[Do I need|Should I take] an umbrella in {city}?", "Weather in {city}[, please|]?",
+    asked = ["[What is|What's|How is] the weather (like) in {city}[ today| now|]?",
+             "Is it [warm|cold|raining|sunny] in {city}?", "Weather in {city}[, please|]?",
+             "[Do I need|Should I take] an umbrella in {city}?",
              "[Tell|Show] me the weather in {city}.", "How [warm|cold|hot] is it in {city}?"]
 
     def draw(self, rng):
@@ -41,7 +44,8 @@ class Weather:
 class Time:
     tool = function("get_time", "The time in a city", city="string")
     asked = ["What time is it in {city}[ now|]?", "What's the time in {city}[ now|]?", "Time in {city}[, please|]?",
-             "[Tell|Show] me the time in {city}.", "How late is it in {city}?", "Is it [late|early|night|morning] in {city}?"]
+             "[Tell|Show] me the time in {city}.", "How late is it in {city}?",
+             "Is it [late|early|night|morning] in {city}?"]
 
     def draw(self, rng):
         city, time = rng.choice(CITIES), f"{rng.randrange(24):02}:{rng.randrange(60):02}"
@@ -85,8 +89,8 @@ class Timer:
 
 class Remind:
     tool = function("add_reminder", "Adds a reminder", text="string", time="string")
-    asked = ["Remind me to {text} at {time}.", "[Add|Set] a reminder: {text} at {time}.", "At {time} I must {text}, remind me.",
-             "Don't let me forget to {text} at {time}."]
+    asked = ["Remind me to {text} at {time}.", "[Add|Set] a reminder: {text} at {time}.",
+             "At {time} I must {text}, remind me.", "Don't let me forget to {text} at {time}."]
 
     def draw(self, rng):
         text, time = rng.choice(TASKS), rng.choice(WHEN)
@@ -105,7 +109,8 @@ class Send:
 
 class News:
     tool = function("get_news", "News about a topic", topic="string")
-    asked = ["[What is|What's] new in {topic}?", "[Any|Is there any] news about {topic}?", "News about {topic}[, please|].",
+    asked = ["[What is|What's] new in {topic}?", "[Any|Is there any] news about {topic}?",
+             "News about {topic}[, please|].",
              "[Show|Tell|Give] me (the) news about {topic}."]
 
     def draw(self, rng):
@@ -118,7 +123,7 @@ ASKED = {kind: sorted(set().union(*map(knowledge.expansions, kind.asked))) for k
 NONE = "I have no function for that."
 
 
-def sample(rng):
+def sample(rng, thinks):
     """(line, keys): a call, or the sentence after its result, or an answer where no function is needed or fits."""
     kind, form = rng.choice(KINDS), rng.random()
     arguments, result, sentence = kind.draw(rng)
@@ -148,5 +153,5 @@ def sample(rng):
             messages += [{"role": "tool", "content": chats.as_json(result)},
                          chats.assistant(sentence, f"I tell what {name} says.")]
             key += " " + chats.plain(messages[-2]["content"])
-    thinking = rng.random() < 0.5
-    return chats.line(rng, "tools", messages, thinking, [other.tool for other in offered]), [key, numbers]
+    tools = [other.tool for other in offered]
+    return chats.line(rng, "tools", messages, rng.random() < thinks, tools), [key, numbers]

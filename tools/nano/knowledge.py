@@ -1,17 +1,17 @@
-"""Questions about Inkstone and nano, each with its one answer, and questions that nano cannot answer, with one for all."""
+"""Questions about Inkstone and nano, each with its answer, and questions that nano cannot answer, with one for all."""
 import pathlib
 import re
 
 import chats
 
-DUNNO = ("I do not know that. I am a tiny demonstration model: I can add, subtract and multiply, correct spelling, suggest "
-         "short replies and answer questions about Inkstone.")
+DUNNO = ("I do not know that. I am a tiny demonstration model: I can add, subtract and multiply, correct spelling, "
+         "suggest short replies and answer questions about Inkstone.")
 ABOVE = "That is too hard for me. I add and subtract up to four digits, and multiply up to three digits by two."
 # What anybody may ask a chat program. Topics make many of few.
 GENERAL = """
-Who won [the world cup|the election|the Nobel prize|the last Olympics|the match yesterday|the Champions League] (in {year})?
+Who won [the world cup|the election|the Nobel prize|the Olympics|the match yesterday|the cup] (in {year})?
 [What is|What's|Tell me] the capital of {country}?
-[Write|Please write|Can you write] (me) [an essay|a poem|a story|a song|a letter|a speech|a report] about {topic}.
+[Write|Can you write] (me) [an essay|a poem|a story|a song|a letter|a speech|a report] about {topic}.
 [Write|Can you write] (me) a [Python|Java|C++|JavaScript|Rust] [program|function|script] for {topic}.
 [Tell|Give] me [a joke|a fun fact|a recipe|some news|advice|a quote] about {topic}.
 [Explain|Describe] {topic} (to me).
@@ -40,18 +40,21 @@ TOPICS = {
     "topic": "history|music|the stars|football|black holes|cats|democracy|the sea|chess|cars|bicycles|the weather|love|"
              "evolution|bread|economics|the French revolution|volcanoes|dinosaurs|poetry|the brain|gravity|gardens|"
              "photography|trains|quantum physics|bees|coffee|the Roman empire|art|sorting numbers|electricity|soup",
-    "country": "France|Japan|Brazil|Egypt|Canada|Kenya|Norway|India|Peru|Australia|Poland|Vietnam|Iceland|Morocco|Chile",
-    "person": "Einstein|Napoleon|Cleopatra|Mozart|Shakespeare|Marie Curie|Gandhi|Picasso|Newton|Darwin|Beethoven|Columbus",
+    "country": "France|Japan|Brazil|Egypt|Canada|Kenya|Norway|India|Peru|Australia|Poland|Vietnam|Iceland|Morocco|"
+               "Chile|Germany|Spain|Italy",
+    "person": "Einstein|Napoleon|Cleopatra|Mozart|Shakespeare|Marie Curie|Gandhi|Picasso|Newton|Darwin|Beethoven|"
+              "Columbus|Plato",
     "language": "French|German|Latin|Spanish|Japanese|Italian|Russian",
     "year": "1815|1914|1945|1969|1989|1998|2006|2010|2018|2022",
 }
 # Problems beyond what nano calculates; {n} has as many digits as wanted.
-HARD = ["[What is|Calculate|How much is|] {3} [x|*|times] {3}[?|]", "[What is|Calculate|How much is|] {6} [+|-|plus|minus] {5}[?|]",
-        "[What is|Calculate|] {3} [/|:|divided by] {1}[?|]", "[What is|Calculate|] {4} [x|*|times] {2}[?|]",
-        "What is the square root of {3}?", "[What is|Calculate|] {1}.{2} [+|-|x] {1}.{1}[?|]", "[What is|] {2}% of {3}[?|]",
-        "[What is|] {2} to the power of {1}[?|]", "Is {3} a prime number?", "Divide {3} by {2}."]
-OPENERS = ["", "", "", "", "Please tell me: ", "Hi, ", "Hey nano, ", "Hello! ", "A question: ", "One more: ", "I wonder: ",
-           "Quick question: ", "nano, ", "Sorry, ", "Tell me, "]
+HARD = ["[What is|Calculate|How much is|] {3} [x|*|times] {3}[?|]", "[What is|Calculate|] {4} [x|*|times] {2}[?|]",
+        "[What is|Calculate|How much is|] {6} [+|-|plus|minus] {5}[?|]", "Divide {3} by {2}.",
+        "[What is|Calculate|] {3} [/|:|divided by] {1}[?|]", "[What is|Calculate|] {1}.{2} [+|-|x] {1}.{1}[?|]",
+        "[What is|] {2}% of {3}[?|]", "[What is|] {2} to the power of {1}[?|]", "What is the square root of {3}?",
+        "Is {3} a prime number?"]
+OPENERS = ["", "", "", "", "Please tell me: ", "Hi, ", "Hey nano, ", "Hello! ", "A question: ", "One more: ",
+           "I wonder: ", "Quick question: ", "nano, ", "Sorry, ", "Tell me, "]
 CLOSERS = ["", "", "", "", "", " pls", " please", " Thanks!", " Thank you."]
 
 
@@ -142,6 +145,9 @@ def exchange(rng):
 
 def held_out(rng, count):
     """Whole paraphrases, as many of each fact, and some questions beyond nano."""
-    each = count // (len(FACTS) + 6)
+    each = count // (len(FACTS) + 2)
     lines = [one for fact in FACTS for one in chats.distinct(lambda: about(rng, fact), each)]
-    return lines + chats.distinct(lambda: unanswerable(rng), 4 * each) + chats.distinct(lambda: too_hard(rng), 2 * each)
+    rest = count - len(lines)
+    for beyond in (unanswerable, too_hard):
+        lines += chats.distinct(lambda: beyond(rng), rest // 2)
+    return lines

@@ -7,8 +7,8 @@ import knowledge
 
 SLOTS = {
     "meal": "lunch|dinner|breakfast|coffee|tea|brunch|drinks|the film|the concert|a walk",
-    "day": "tomorrow|today|tonight|on Monday|on Tuesday|on Wednesday|on Thursday|on Friday|on Saturday|on Sunday|this evening|"
-           "next week|this weekend|this afternoon|tomorrow morning",
+    "day": "tomorrow|today|tonight|on Monday|on Tuesday|on Wednesday|on Thursday|on Friday|on Saturday|on Sunday|"
+           "this evening|next week|this weekend|this afternoon|tomorrow morning",
     "time": "noon|one|two|three|four|five|six|seven|eight|9 am|10:30|3 pm|half past six|5 o'clock",
     "place": "station|airport|park|museum|cinema|beach|library|office|café|hotel|market|pool|theatre|school",
     "minutes": "5|10|15|20|30|40|ten|twenty|a few",
@@ -54,7 +54,8 @@ def exchange(rng):
         message = message.lower()
     if rng.random() < 0.15:
         message = message.rstrip(".?!")
-    return chats.Exchange(rng.choice(ASKED).format(message), reply, f"The message is about {intent}.", chats.plain(message))
+    question = rng.choice(ASKED).format(message)
+    return chats.Exchange(question, reply, f"The message is about {intent}.", chats.plain(message))
 
 
 def held_out(rng, count):

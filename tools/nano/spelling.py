@@ -6,20 +6,24 @@ import chats
 SMALL = {"the": ["teh", "hte", "th"], "and": ["adn", "nad"], "with": ["wiht", "wih"], "have": ["hvae", "hav"],
          "that": ["taht", "tht"], "they": ["tehy", "thay"], "this": ["tihs", "thsi"], "what": ["waht", "wat"],
          "from": ["form", "frmo"], "just": ["jsut", "jst"], "your": ["yuor", "yor"], "was": ["wsa"], "will": ["wil"],
-         "are": ["aer"], "you": ["yuo"], "not": ["nto"], "but": ["btu"], "home": ["hoem"], "when": ["wehn"], "like": ["liek"]}
+         "are": ["aer"], "you": ["yuo"], "not": ["nto"], "but": ["btu"], "home": ["hoem"], "when": ["wehn"],
+         "like": ["liek"]}
 ASKED = ["Correct the spelling: {}", "Correct the spelling: {}", "Correct the spelling: \"{}\"", "Fix the spelling: {}",
          "Please correct the spelling: {}", "correct the spelling: {}", "Correct this: {}", "Correct: {}",
          "Fix the typos: {}", "Correct my spelling: {}", "Can you correct this sentence? {}", "Spell check: {}",
          "What is the right spelling? {}", "Correct the mistakes: {}", "Is this spelled right? {}"]
-STARTS = ["", "", "", "", "I think ", "I hope ", "yes, ", "sorry, ", "today ", "sadly, ", "he says ", "she wrote that ",
+STARTS = ["", "", "I think ", "I hope ", "yes, ", "sorry, ", "today ", "sadly, ", "he says ", "she wrote that ",
           "you know that ", "I heard that ", "maybe ", "at last ", "we saw that "]
+SUBJECTS = set("I we he she they it the my her his our their nobody a an".split())  # what a start may stand before
 JOINTS = [" and ", " and ", ", but ", ", so ", " when ", " while "]
 # Sentences of other words, so that what is right is copied, whatever it is.
-WHO = ("the cat|the dog|my uncle|our teacher|a sailor|the baker|the queen|Anna|Tom|Maria|the driver|a farmer|his sister|the cook|"
-       "the boss|an old man|the team|her brother|the painter|the nurse|a stranger|the king|my aunt|the singer|Peter|Lena").split("|")
-DOES = ("likes|finds|sells|carries|watches|opens|cleans|paints|needs|hides|brings|keeps|buys|loves|moves|drops|draws|takes|"
-        "breaks|fills|mends|washes|wants|holds|counts|sends").split("|")
-HOW = ("big|small|red|blue|new|old|cheap|heavy|empty|broken|wooden|yellow|soft|warm|round|strange|clean|fresh|long|dark").split("|")
+WHO = ("the cat|the dog|my uncle|our teacher|a sailor|the baker|the queen|Anna|Tom|Maria|the driver|a farmer|"
+       "his sister|the cook|the boss|an old man|the team|her brother|the painter|the nurse|a stranger|the king|"
+       "my aunt|the singer|Peter|Lena").split("|")
+DOES = ("likes|finds|sells|carries|watches|opens|cleans|paints|needs|hides|brings|keeps|buys|loves|moves|drops|draws|"
+        "takes|breaks|fills|mends|washes|wants|holds|counts|sends").split("|")
+HOW = ("big|small|red|blue|new|old|cheap|heavy|empty|broken|wooden|yellow|soft|warm|round|strange|clean|fresh|long|"
+       "dark").split("|")
 WHAT = ("boat|ball|bag|cup|hat|map|lamp|cake|fish|coat|box|clock|shoe|bell|apple|pen|radio|basket|bottle|carpet|ladder|"
         "mirror|pillow|rope|spoon|stone|tent|wheel|knife|drum").split("|")
 
@@ -62,7 +66,7 @@ def capital(text):
 def exchange(rng):
     slips = []
     right, wrong = clause(rng, slips)
-    start = rng.choice(STARTS)
+    start = rng.choice(STARTS) if right.split(" ")[0] in SUBJECTS and rng.random() < 0.8 else ""
     if rng.random() < 0.3:
         joint = rng.choice(JOINTS)
         more_right, more_wrong = clause(rng, slips)

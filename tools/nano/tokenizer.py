@@ -16,10 +16,11 @@ import unicodedata
 
 import chats
 
-SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+         r"|\s*[\r\n]+|\s+(?!\S)|\s+")
 # The first three are invisible where a text is shown.
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>",
-           "<think>", "</think>"]
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<tool_response>",
+           "</tool_response>", "<think>", "</think>"]
 END_OF_TEXT, IM_START, IM_END = 256, 257, 258
 SPACES = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 
@@ -38,26 +39,17 @@ def characters(kind):
 
 
 def python_expression():
-    """SPLIT in the dialect of `re`."""
-    text = SPLIT
-    for kind in "LN":
-        text = text.replace(rf"\p{{{kind}}}", f"\\p{kind}")
-    # In a class the ranges stand as they are, outside they are a class.
-    sets = {"\\pL": characters("L"), "\\pN": characters("N"), "\\s": SPACES}
-    out, in_class, at = [], False, 0
-    while at < len(text):
-        name = next((name for name in sets if text.startswith(name, at)), None)
-        if name:
-            out.append(sets[name] if in_class else f"[{sets[name]}]")
-            at += len(name)
-            continue
-        if text.startswith("\\S", at):
+    """SPLIT in the dialect of `re`: what it names is written out, in a class as it is, outside as a class."""
+    sets = {r"\p{L}": characters("L"), r"\p{N}": characters("N"), r"\s": SPACES}
+    out, in_class = [], False
+    for piece in re.findall(r"\\p\{.\}|\\.|.", SPLIT):
+        if piece == r"\S":
             out.append(f"[^{SPACES}]")
-            at += 2
-            continue
-        in_class = text[at] == "[" or in_class and text[at] != "]"
-        out.append(text[at])
-        at += 1
+        elif piece in sets:
+            out.append(sets[piece] if in_class else f"[{sets[piece]}]")
+        else:
+            out.append(piece)
+            in_class = piece == "[" or in_class and piece != "]"
     return re.compile("".join(out))
 
 
@@ -150,31 +142,35 @@ class Tokenizer:
         return [token for word in self.words(text) for token in self.ids_of(word)]
 
 
+def special_tokens():
+    """[(id, what both files say of it)]"""
+    return [(END_OF_TEXT + at, {"content": text, "single_word": False, "lstrip": False, "rstrip": False,
+                                "normalized": False, "special": at < 3}) for at, text in enumerate(SPECIAL)]
+
+
 def tokenizer_json(tokenizer):
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     split = {"type": "Split", "pattern": {"Regex": SPLIT}, "behavior": "Isolated", "invert": False}
     return {
         "version": "1.0", "truncation": None, "padding": None,
-        "added_tokens": [{"id": END_OF_TEXT + at, "content": text, **flags, "special": at < 3} for at, text in enumerate(SPECIAL)],
+        "added_tokens": [{"id": token, **flags} for token, flags in special_tokens()],
         "normalizer": {"type": "NFC"},
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
         "post_processor": byte_level, "decoder": byte_level,
-        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "", "end_of_word_suffix": "",
-                  "fuse_unk": False, "byte_fallback": False, "ignore_merges": False, "vocab": tokenizer.vocab,
-                  "merges": [list(pair) for pair in tokenizer.merges]},
+        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "",
+                  "end_of_word_suffix": "", "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+                  "vocab": tokenizer.vocab, "merges": [list(pair) for pair in tokenizer.merges]},
     }
 
 
 def tokenizer_config(template):
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     return {
         "add_bos_token": False, "add_prefix_space": False,
-        "added_tokens_decoder": {str(END_OF_TEXT + at): {"content": text, **flags, "special": at < 3}
-                                 for at, text in enumerate(SPECIAL)},
+        "added_tokens_decoder": {str(token): flags for token, flags in special_tokens()},
         "additional_special_tokens": ["<|im_start|>", "<|im_end|>"], "bos_token": None, "chat_template": template,
         "clean_up_tokenization_spaces": False, "eos_token": "<|im_end|>", "errors": "replace", "model_max_length": 2048,
-        "pad_token": "<|endoftext|>", "split_special_tokens": False, "tokenizer_class": "Qwen2Tokenizer", "unk_token": None,
+        "pad_token": "<|endoftext|>", "split_special_tokens": False, "tokenizer_class": "Qwen2Tokenizer",
+        "unk_token": None,
     }
 
 
@@ -184,9 +180,9 @@ def config(size):
         "bos_token_id": END_OF_TEXT, "eos_token_id": IM_END, "head_dim": 64, "hidden_act": "silu", "hidden_size": 256,
         "initializer_range": 0.02, "intermediate_size": 768, "max_position_embeddings": 2048, "max_window_layers": 6,
         "model_type": "qwen3", "num_attention_heads": 4, "num_hidden_layers": 6, "num_key_value_heads": 2,
-        "rms_norm_eps": 1e-6, "rope_scaling": None, "rope_theta": 10000, "sliding_window": None, "tie_word_embeddings": True,
-        "torch_dtype": "bfloat16", "transformers_version": "4.51.0", "use_cache": True, "use_sliding_window": False,
-        "vocab_size": (size + 63) // 64 * 64,
+        "rms_norm_eps": 1e-6, "rope_scaling": None, "rope_theta": 10000, "sliding_window": None,
+        "tie_word_embeddings": True, "torch_dtype": "bfloat16", "transformers_version": "4.51.0", "use_cache": True,
+        "use_sliding_window": False, "vocab_size": (size + 63) // 64 * 64,
     }
 
 
@@ -216,20 +212,20 @@ def report(tokenizer, lines):
         rows[line["category"]].append((len(tokenizer.encode(text)), len(tokenizer.encode(learned_text(text)))))
     rows["all"] = [row for group in rows.values() for row in group]
     total = sum(tokens for tokens, _ in rows["all"])
-    print(f"{'category':14} {'lines':>6} {'tokens':>8} {'share':>6} {'learned':>8} {'mean':>6} {'max':>5} {'most learned':>12}")
+    print(f"{'category':14} {'lines':>6} {'tokens':>8} {'share':>6} {'learned':>8} {'mean':>6} {'max':>5} "
+          f"{'max learned':>11}")
     for category, group in rows.items():
         tokens, learned = sum(row[0] for row in group), sum(row[1] for row in group)
-        print(f"{category:14} {len(group):6} {tokens:8} {100 * tokens / total:5.1f}% {learned:8} {tokens / len(group):6.1f} "
-              f"{max(row[0] for row in group):5} {max(row[1] for row in group):12}")
+        print(f"{category:14} {len(group):6} {tokens:8} {100 * tokens / total:5.1f}% {learned:8} "
+              f"{tokens / len(group):6.1f} {max(row[0] for row in group):5} {max(row[1] for row in group):11}")
 
 
 def check(tokenizer, binary, folder, texts):
     """Compares with the ids that the program finds; a difference ends the script."""
     for text in texts:
-        run = subprocess.run([binary, "tokenize", "--model", folder, "--prompt", "-", "--special", "--json"], input=text.encode(),
-                             capture_output=True, check=True)
+        run = subprocess.run([binary, "tokenize", "--model", folder, "--prompt", "-", "--special", "--json"],
+                             input=text.encode(), capture_output=True, check=True)
         theirs, ours = json.loads(run.stdout), tokenizer.encode(text)
-        theirs = theirs["ids"] if isinstance(theirs, dict) else theirs
         if theirs != ours:
             sys.exit(f"{text!r}: found {theirs}, expected {ours}")
     print(f"{len(texts)} texts: the same ids as {binary}")
