@@ -4,13 +4,11 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/json.h"
+#include "base/json_lines.h"
 #include "base/mapped_file.h"
 
 namespace inkstone {
 namespace {
-
-constexpr size_t kMaxLineBytes = size_t{64} << 20;
 
 // Rendered and encoded, before it is cut to length.
 struct Encoded {
@@ -18,8 +16,6 @@ struct Encoded {
   size_t prompt_tokens = 0;
   bool parted = false;  // the prompt is not how the whole begins
 };
-
-bool is_blank(std::string_view line) { return line.find_first_not_of(" \t\r") == std::string_view::npos; }
 
 // One line of the file. `where_` names it in errors.
 class Line {
@@ -189,21 +185,10 @@ void add(Encoded&& encoded, const std::string& where, const DatasetOptions& opti
 
 Dataset load_dataset(const std::filesystem::path& file, const DatasetText& text, const DatasetOptions& options) {
   CHECK(text.tokenizer != nullptr && options.max_seq_length >= 2);
-  const MappedFile mapped(file);
-  std::string_view rest = mapped.text();
   Dataset dataset;
-  for (int64_t number = 1; !rest.empty(); ++number) {
-    const size_t end = std::min(rest.find('\n'), rest.size());
-    const std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (line.size() <= kMaxLineBytes && is_blank(line)) continue;
-    const std::string where = fmt::format("{}: line {}", file.string(), number);
-    if (line.size() > kMaxLineBytes)
-      fail(Errc::bad_file, "{}: found {} bytes, expected at most {}", where, line.size(), kMaxLineBytes);
-    const Json json = Json::parse(line, where);
+  for_each_json_line(file, [&](const Json& json, const std::string& where) {
     add(Line(json, where, text, options.mask_prompt).encode(), where, options, dataset);
-    mapped.drop(std::as_bytes(std::span(line)));
-  }
+  });
   if (dataset.examples.empty() && dataset.left_out > 0)
     fail(Errc::bad_file, "{}: the prompts of all {} examples fill max_seq_length, {}: there is nothing to learn",
          file.string(), dataset.left_out, options.max_seq_length);
