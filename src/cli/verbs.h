@@ -10,6 +10,7 @@ namespace inkstone {
 void add_bench(CLI::App& app);
 void add_chat(CLI::App& app);
 void add_doctor(CLI::App& app);
+void add_fuse(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_show(CLI::App& app);
 void add_tokenize(CLI::App& app);
