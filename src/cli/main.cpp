@@ -37,6 +37,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   add_chat(app);
   add_generate(app);
+  add_fuse(app);
   add_show(app);
   add_tokenize(app);
   add_train(app);

@@ -11,6 +11,7 @@ void add_bench(CLI::App& app);
 void add_chat(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_eval(CLI::App& app);
+void add_fuse(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_show(CLI::App& app);
 void add_tokenize(CLI::App& app);

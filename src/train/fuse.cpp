@@ -322,7 +322,9 @@ class Fuser {
     const TuningLoss loss = encode_module(plan, rows, [&] { writer.write(rows.weight); });
     writer.write(rows.scales);
     writer.write(rows.biases);
-    if (plan.adapter != nullptr) report_.modules.push_back({plan.path, plan.format.quantization, loss});
+    if (plan.adapter == nullptr) return;
+    report_.modules.push_back({plan.path, plan.format.quantization, loss});
+    if (!plan.is_requantized()) report_.plain.add(loss);
   }
 
   void write_copy(const WeightView& weight, SafetensorsWriter& writer) const {

@@ -1,0 +1,113 @@
+#include "train/fuse.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "base/system.h"
+#include "cli/model_flags.h"
+#include "cli/terminal.h"
+#include "cli/verbs.h"
+#include "format/quantization.h"
+
+namespace inkstone {
+namespace {
+
+struct FuseFlags {
+  std::string model;
+  std::string adapter = "adapters";
+  std::string save = "fused_model";
+  bool dequantize = false;
+  bool force = false;
+  bool json = false;
+  int threads = 0;
+};
+
+Json describe(const TuningLoss& loss) {
+  Json json;
+  json["survival"] = loss.survival();
+  json["noise"] = loss.noise();
+  json["error"] = loss.error();
+  return json;
+}
+
+Json describe(const FuseFlags& flags, const FuseReport& report) {
+  Json json;
+  json["save_path"] = flags.save;
+  json["bytes"] = static_cast<int64_t>(report.bytes);
+  json["quantized"] = report.quantized.is_empty() ? Json() : describe(report.quantized);
+  json["plain"] = report.plain.is_empty() ? Json() : describe(report.plain);
+  Json::Array modules;
+  for (const FusedModule& module : report.modules) {
+    Json entry = describe(module.loss);
+    entry["module"] = module.name;
+    entry["quantization"] = quantization_text(module.quantization);
+    modules.push_back(std::move(entry));
+  }
+  json["modules"] = std::move(modules);
+  return json;
+}
+
+void print(const FuseFlags& flags, const FuseReport& report) {
+  const bool terminal = stdout_is_terminal();
+  if (!report.quantized.is_empty()) {
+    std::printf("%-50s %-28s %8s %8s %8s\n", "quantised again", "", "survives", "noise", "error");
+    for (const FusedModule& module : report.modules)
+      if (module.quantization.mode != QuantMode::none)
+        std::printf("%-50s %-28s %7.1f%% %8.3f %8.3f\n", printable(module.name, terminal).c_str(),
+                    quantization_text(module.quantization).c_str(), 100 * module.loss.survival(), module.loss.noise(),
+                    module.loss.error());
+    std::printf("%-50s %-28s %7.1f%% %8.3f %8.3f\n", "all of them", "", 100 * report.quantized.survival(),
+                report.quantized.noise(), report.quantized.error());
+  }
+  std::printf("%s: %zu modules fused, %s of weights\n", printable(flags.save, terminal).c_str(), report.modules.size(),
+              human_bytes(static_cast<double>(report.bytes)).c_str());
+}
+
+void run_fuse(const FuseFlags& flags) {
+  ModelFlags model;
+  model.model = flags.model;
+  FuseOptions options;
+  options.model = model.folder();
+  options.adapter = flags.adapter;
+  options.save = flags.save;
+  options.dequantize = flags.dequantize;
+  options.force = flags.force;
+  options.threads = flags.threads;
+  const InterruptGuard guard;
+  options.on_progress = [](double) {
+    if (InterruptGuard::interrupted()) fail(Errc::interrupted, "interrupted: nothing was written");
+  };
+  const FuseReport report = fuse(options);
+  if (flags.json)
+    std::printf("%s\n", describe(flags, report).dump(2).c_str());
+  else
+    print(flags, report);
+  if (loses_tuning(report.quantized))
+    std::fprintf(stderr, "--force: written although quantising it again loses the tuning\n");
+  if (loses_tuning(report.plain))
+    std::fprintf(
+        stderr,
+        "The tuning is finer than the model's 16-bit numbers: %.0f %% of it is left, with noise of %.2f times its "
+        "size.\nThe adapter beside the model (--adapter) keeps all of it.\n",
+        100 * report.plain.survival(), report.plain.noise());
+}
+
+}  // namespace
+
+void add_fuse(CLI::App& app) {
+  auto flags = std::make_shared<FuseFlags>();
+  CLI::App* verb = app.add_subcommand("fuse", "Makes one model of a model and an adapter");
+  verb->add_option("-m,--model", flags->model, "Folder of the model (default: the tiny one inside this program)");
+  verb->add_option("--adapter-path", flags->adapter, "Folder of the adapter (default: adapters)");
+  verb->add_option("--save-path", flags->save, "Folder of the new model, new or empty (default: fused_model)");
+  verb->add_flag("--dequantize,--de-quantize", flags->dequantize, "Write a plain model instead of quantising it again");
+  verb->add_flag("--force", flags->force, "Write it even where quantising it again loses the tuning");
+  verb->add_flag("--json", flags->json, "The report as one JSON object");
+  verb->add_option("-t,--threads", flags->threads, "Threads (default: all that this process may use)")
+      ->check(CLI::Range(1, 1024));
+  verb->callback([flags] { run_fuse(*flags); });
+}
+
+}  // namespace inkstone
