@@ -91,8 +91,10 @@ void add_eval(CLI::App& app) {
   verb->add_option("-n,--max-tokens", flags->max_tokens, "Most tokens of an answer, thinking included")
       ->check(CLI::Range(1, 1 << 24));
   verb->add_option("--limit", flags->limit, "Ask only so many of the questions")->check(CLI::Range(1, 1'000'000'000));
-  verb->add_flag_callback("--think", [flags] { flags->thinking = true; }, "With thinking, whatever the lines say");
-  verb->add_flag_callback("--no-think", [flags] { flags->thinking = false; }, "Without thinking")
+  verb->add_flag_callback(
+      "--think", [flags] { flags->thinking = true; }, "With thinking, whatever the lines say");
+  verb->add_flag_callback(
+          "--no-think", [flags] { flags->thinking = false; }, "Without thinking")
       ->excludes(verb->get_option("--think"));
   verb->add_flag("--wrong", flags->wrong, "Show every wrong answer beside the expected one");
   verb->add_flag("--json", flags->json, "One JSON object: right, asked, share, categories");

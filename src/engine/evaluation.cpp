@@ -47,8 +47,9 @@ std::string expected_calls(const Json& calls, const std::string& where) {
     const Json* arguments = function->find("arguments");
     if (name == nullptr || !name->is_string() || arguments == nullptr)
       reject(where, "tool_calls", "functions with name and arguments");
-    list.push_back(call(name->as_string(),
-                        arguments->is_string() ? Json::parse(arguments->as_string(), where + ": arguments") : *arguments));
+    list.push_back(call(name->as_string(), arguments->is_string()
+                                               ? Json::parse(arguments->as_string(), where + ": arguments")
+                                               : *arguments));
   }
   return Json(std::move(list)).dump();
 }
@@ -126,12 +127,13 @@ std::vector<Question> load_questions(const std::filesystem::path& file) {
 std::string answer_text(const Completion& completion) {
   if (completion.tool_calls.empty()) return trimmed(completion.text);
   Json::Array list;
-  for (const ToolCall& made : completion.tool_calls) list.push_back(call(made.name, Json::parse(made.arguments, "arguments")));
+  for (const ToolCall& made : completion.tool_calls)
+    list.push_back(call(made.name, Json::parse(made.arguments, "arguments")));
   return Json(std::move(list)).dump();
 }
 
-std::map<std::string, Score> evaluate(LanguageModel& model, Generator& generator, const std::vector<Question>& questions,
-                                      CompletionOptions options,
+std::map<std::string, Score> evaluate(LanguageModel& model, Generator& generator,
+                                      const std::vector<Question>& questions, CompletionOptions options,
                                       const std::function<void(const Answered&)>& on_answer) {
   options.sampling.temperature = 0.0f;
   const std::optional<bool> thinking = options.thinking;

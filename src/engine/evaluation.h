@@ -46,8 +46,8 @@ struct Answered {
 
 // Greedy answers of at most options.max_tokens; options.thinking wins over the questions' own. Scores by category, and
 // under "" of all of them together. `on_answer` sees each.
-std::map<std::string, Score> evaluate(LanguageModel& model, Generator& generator, const std::vector<Question>& questions,
-                                      CompletionOptions options,
+std::map<std::string, Score> evaluate(LanguageModel& model, Generator& generator,
+                                      const std::vector<Question>& questions, CompletionOptions options,
                                       const std::function<void(const Answered&)>& on_answer);
 
 }  // namespace inkstone

@@ -58,8 +58,8 @@ void widen_row(const WeightView& weight, int64_t row, std::span<float> out) {
 
 int first_layer(const Qwen3& model, int num_layers) {
   const int layers = model.config().num_hidden_layers;
-  if (num_layers > layers)
-    fail(Errc::usage, "num_layers: found {}, expected at most {}, the model's", num_layers, layers);
+  if (num_layers > layers || num_layers == 0)
+    fail(Errc::usage, "num_layers: found {}, expected 1 to {}, the model's, or -1 for all", num_layers, layers);
   return num_layers < 0 ? 0 : layers - num_layers;
 }
 

@@ -21,6 +21,7 @@ struct RunOptions {
   std::string input{};                                           // standard input
   std::vector<std::pair<std::string, std::string>> variables{};  // of the environment
   double timeout_s = 60;
+  bool endless = false;          // it is to be killed at the end of its time
   const char* output = nullptr;  // where standard output goes instead of Outcome::out
 };
 
