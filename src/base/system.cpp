@@ -58,6 +58,8 @@ ResidentMemory resident_memory() {
   return {number_in("/proc/self/status", "RssAnon:") * 1024, number_in("/proc/self/status", "VmRSS:") * 1024};
 }
 
+uint64_t peak_resident_bytes() { return number_in("/proc/self/status", "VmHWM:") * 1024; }
+
 std::string cpu_model_name() {
   const std::string name = cpuinfo("model name");
   if (!name.empty()) return name;

@@ -22,6 +22,8 @@ struct ResidentMemory {
   uint64_t total = 0;
 };
 ResidentMemory resident_memory();
+// The most that it ever had, with mapped files.
+uint64_t peak_resident_bytes();
 
 std::string cpu_model_name();
 

@@ -10,7 +10,9 @@
 #include "cli/train_flags.h"
 #include "cli/verbs.h"
 #include "engine/language_model.h"
+#include "format/atomic_file.h"
 #include "format/shapes.h"
+#include "train/loss_curve.h"
 #include "train/trainer.h"
 
 namespace inkstone {
@@ -69,25 +71,39 @@ Parameters parameters_of(Qwen3& model, const TrainConfig& config) {
   return Parameters::adapters(model, adapter, config.seed);
 }
 
-TrainerEvents printed_events() {
+TrainerEvents printed_events(MetricsFile& file) {
   TrainerEvents events;
-  events.on_report = [](const TrainReport& r) {
+  events.on_report = [&file](const TrainMetrics& m, double seconds_left) {
     std::printf(
-        "iteration %d: train loss %.3f, learning rate %.2e, %.2f iterations/s, %.0f tokens/s, %.1f GB, %s left\n",
-        r.iteration, r.loss, static_cast<double>(r.learning_rate), r.iterations_per_second, r.tokens_per_second,
-        static_cast<double>(resident_memory().total) * 1e-9, duration(r.seconds_left).c_str());
+        "iteration %lld: train loss %.3f, learning rate %.2e, %.2f iterations/s, %.0f tokens/s, %.1f GB, %s left\n",
+        static_cast<long long>(m.iteration), m.train_loss, m.learning_rate, m.iterations_per_second,
+        m.tokens_per_second, m.peak_memory, duration(seconds_left).c_str());
     std::fflush(stdout);
+    file.append(m);
   };
-  events.on_validation = [](const ValidationReport& r) {
-    std::printf("iteration %d: validation loss %.3f, %s\n", r.iteration, r.loss, duration(r.seconds).c_str());
+  events.on_validation = [&file](const ValidationMetrics& m) {
+    std::printf("iteration %lld: validation loss %.3f, %s\n", static_cast<long long>(m.iteration), m.val_loss,
+                duration(m.val_time).c_str());
     std::fflush(stdout);
+    file.append(m);
   };
-  events.on_save = [](const std::filesystem::path& file) {
-    std::printf("saved %s\n", file.string().c_str());
+  events.on_save = [](const std::filesystem::path& path) {
+    std::printf("saved %s\n", path.string().c_str());
     std::fflush(stdout);
   };
   events.stop = [] { return InterruptGuard::interrupted(); };
   return events;
+}
+
+// Metrics, and a curve of them, stand beside the adapter.
+TrainEnd run(Trainer& trainer, const TrainConfig& config, int done) {
+  const std::filesystem::path folder = config.adapter_path, metrics = folder / "metrics.jsonl";
+  std::filesystem::create_directories(folder);
+  keep_metrics(metrics, done);
+  MetricsFile file(metrics);
+  const TrainEnd end = trainer.run(printed_events(file));
+  write_file_atomically(folder / "loss.svg", loss_curve_svg(load_metrics(metrics), config.model + ": loss"));
+  return end;
 }
 
 void run_train(const Flags& flags) {
@@ -109,13 +125,14 @@ void run_train(const Flags& flags) {
               static_cast<double>(parameter_count(model.config())) * 1e-6, fine_tune_name(config.fine_tune_type));
   Trainer trainer(model, parameters, config, train ? *train : *test, valid ? &*valid : nullptr);
   if (flags.resume) config.resume_adapter_file = newest_checkpoint(config.adapter_path).string();
+  int done = 0;
   if (!config.resume_adapter_file.empty()) {
-    const int done = trainer.resume(config.resume_adapter_file);
+    done = trainer.resume(config.resume_adapter_file);
     std::printf("going on from %s after %d iterations\n", config.resume_adapter_file.c_str(), done);
   }
   const InterruptGuard guard;
   TrainEnd end = TrainEnd::finished;
-  if (config.train) end = trainer.run(printed_events());
+  if (config.train) end = run(trainer, config, done);
   if (end == TrainEnd::early_stop)
     std::printf("stopped: no better validation loss in %d validations\n", config.early_stop);
   if (end == TrainEnd::stopped) fail(Errc::interrupted, "interrupted; saved: --resume goes on");

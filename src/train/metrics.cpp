@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/mapped_file.h"
+#include "format/atomic_file.h"
 
 namespace inkstone {
 namespace {
@@ -21,6 +22,24 @@ void add(const Json& line, const char* key, std::vector<LossPoint>& points) {
   const Json* loss = line.find(key);
   if (iteration != nullptr && iteration->is_int() && loss != nullptr && loss->is_number())
     points.push_back({iteration->as_int(), loss->as_double()});
+}
+
+// Calls use(line, its JSON) for each whole line that says something.
+template <class Use>
+void for_each_line(const std::filesystem::path& path, Use use) {
+  const MappedFile file(path);
+  std::string_view rest = file.text();
+  for (int64_t number = 1; !rest.empty(); ++number) {
+    const size_t end = rest.find('\n');
+    if (end == std::string_view::npos) break;  // cut off
+    const std::string_view line = rest.substr(0, end);
+    rest.remove_prefix(end + 1);
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    const std::string where = fmt::format("{}: line {}", path.string(), number);
+    if (line.size() > kMaxLineBytes)
+      fail(Errc::bad_file, "{}: found {} bytes, expected at most {}", where, line.size(), kMaxLineBytes);
+    use(line, Json::parse(line, where));
+  }
 }
 
 }  // namespace
@@ -56,23 +75,23 @@ void MetricsFile::append(const ValidationMetrics& metrics) {
   append_line(line.dump());
 }
 
+void keep_metrics(const std::filesystem::path& path, int64_t iterations) {
+  if (!std::filesystem::exists(path)) return;
+  std::string kept;
+  if (iterations > 0)
+    for_each_line(path, [&](std::string_view line, const Json& json) {
+      const Json* iteration = json.find("iteration");
+      if (iteration != nullptr && iteration->is_int() && iteration->as_int() <= iterations) (kept += line) += '\n';
+    });
+  write_file_atomically(path, kept);
+}
+
 LossHistory load_metrics(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  std::string_view rest = file.text();
   LossHistory history;
-  for (int64_t number = 1; !rest.empty(); ++number) {
-    const size_t end = rest.find('\n');
-    if (end == std::string_view::npos) break;  // cut off
-    const std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(end + 1);
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const std::string where = fmt::format("{}: line {}", path.string(), number);
-    if (line.size() > kMaxLineBytes)
-      fail(Errc::bad_file, "{}: found {} bytes, expected at most {}", where, line.size(), kMaxLineBytes);
-    const Json json = Json::parse(line, where);
+  for_each_line(path, [&](std::string_view, const Json& json) {
     add(json, "train_loss", history.train);
     add(json, "val_loss", history.validation);
-  }
+  });
   return history;
 }
 

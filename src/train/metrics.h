@@ -44,6 +44,10 @@ class MetricsFile {
   std::FILE* file_ = nullptr;
 };
 
+// Before a training goes on after `iterations`: drops the lines of later ones, a cut off one, and with 0 all. No file
+// is fine. Throws Error(io), Error(bad_file).
+void keep_metrics(const std::filesystem::path& path, int64_t iterations);
+
 // A point of a curve.
 struct LossPoint {
   int64_t iteration = 0;

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/system.h"
 #include "format/adapter_writer.h"
 #include "format/safetensors_writer.h"
 #include "train/batches.h"
@@ -134,9 +135,14 @@ TrainEnd Trainer::run(const TrainerEvents& events) {
     const bool last = done_ == config_.iters;
     if (done_ % config_.steps_per_report == 0 || last) {
       const double per_iteration = (seconds_since(start) - validation_seconds) / (done_ - first);
-      events.on_report({done_, since_loss / static_cast<double>(std::max<int64_t>(1, since_targets)), rate,
-                        since_iterations / since_seconds, static_cast<double>(since_targets) / since_seconds,
-                        trained_tokens_, per_iteration * (config_.iters - done_)});
+      events.on_report({.iteration = done_,
+                        .train_loss = since_loss / static_cast<double>(std::max<int64_t>(1, since_targets)),
+                        .learning_rate = static_cast<double>(rate),
+                        .iterations_per_second = since_iterations / since_seconds,
+                        .tokens_per_second = static_cast<double>(since_targets) / since_seconds,
+                        .trained_tokens = trained_tokens_,
+                        .peak_memory = static_cast<double>(peak_resident_bytes()) * 1e-9},
+                       per_iteration * (config_.iters - done_));
       since_loss = since_seconds = 0;
       since_targets = since_iterations = 0;
     }

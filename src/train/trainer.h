@@ -9,30 +9,15 @@
 
 #include "train/backward.h"
 #include "train/dataset.h"
+#include "train/metrics.h"
 #include "train/optimizer.h"
 #include "train/train_config.h"
 
 namespace inkstone {
 
-struct TrainReport {
-  int iteration = 0;
-  double loss = 0;  // mean of the targets since the last report, nats
-  float learning_rate = 0;
-  double iterations_per_second = 0;
-  double tokens_per_second = 0;  // targets
-  int64_t trained_tokens = 0;    // targets, since the first iteration
-  double seconds_left = 0;
-};
-
-struct ValidationReport {
-  int iteration = 0;
-  double loss = 0;
-  double seconds = 0;
-};
-
 struct TrainerEvents {
-  std::function<void(const TrainReport&)> on_report;
-  std::function<void(const ValidationReport&)> on_validation;
+  std::function<void(const TrainMetrics&, double seconds_left)> on_report;
+  std::function<void(const ValidationMetrics&)> on_validation;
   std::function<void(const std::filesystem::path&)> on_save;  // the adapter file
   std::function<bool()> stop;                                 // asked after every iteration; true: save and end
 };

@@ -84,6 +84,9 @@ TEST(Train, LowersTheLossAndLeavesAnAdapterThatLoads) {
   ASSERT_EQ(valid.size(), 2u) << outcome.out;
   EXPECT_LT(valid.back(), 0.7 * valid.front());
   EXPECT_EQ(losses(outcome.out, "test").size(), 1u) << outcome.out;
+  const std::string metrics = read_text(folder.path() / "a" / "metrics.jsonl");
+  EXPECT_EQ(std::count(metrics.begin(), metrics.end(), '\n'), 32) << metrics;
+  EXPECT_NE(read_text(folder.path() / "a" / "loss.svg").find("</svg>"), std::string::npos);
   const Json config = Json::parse(read_text(folder.path() / "a" / "adapter_config.json"), "adapter_config.json");
   EXPECT_EQ(*config.find("fine_tune_type"), Json("lora"));
   const Outcome tuned = run({"generate", "--model", kModel, "--adapter", folder.file("a"), "-p", "Is it red?", "-n",
