@@ -407,7 +407,7 @@ Json train_config_json(const TrainConfig& config) {
   json["mask_prompt"] = config.mask_prompt;
   json["max_grad_norm"] = config.max_grad_norm;
   json["max_seq_length"] = config.max_seq_length;
-  json["model"] = config.model;
+  json["model"] = text_or_null(config.model);
   json["num_layers"] = config.num_layers;
   json["optimizer"] = optimizer_name(config.optimizer);
   for (const OptimizerKind kind : kOptimizers)
