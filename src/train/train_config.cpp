@@ -25,7 +25,7 @@ class Fields {
   Fields(const YamlNode& node, std::string_view origin, std::string path)
       : origin_(origin), path_(std::move(path)), line_(node.line) {
     if (node.kind != YamlNode::Kind::mapping) reject(node, "a mapping of names to values");
-    for (const auto& [key, value] : node.members) left_.emplace_back(&key, &value);
+    for (size_t i = 0; i < node.keys.size(); ++i) left_.emplace_back(&node.keys[i], &node.items[i]);
   }
 
   // The value of a key, which is crossed out; nullptr where it is absent or null.
@@ -167,7 +167,7 @@ void read_optimizers(Fields& root, TrainConfig& config) {
     if (const YamlNode* own = all.take(optimizer_name(kind)))
       read_optimizer(all.inside(optimizer_name(kind), *own), kind, config.optimizer_configs[static_cast<size_t>(kind)]);
   for (const char* other : {"muon", "adafactor"})  // mlx_lm's files name them, mostly with nothing inside
-    if (const YamlNode* own = all.take(other); own != nullptr && !own->members.empty())
+    if (const YamlNode* own = all.take(other); own != nullptr && !own->items.empty())
       all.unsupported(other, *own, "there are adam, adamw and sgd");
   all.finish();
 }
@@ -407,7 +407,7 @@ Json train_config_json(const TrainConfig& config) {
   json["mask_prompt"] = config.mask_prompt;
   json["max_grad_norm"] = config.max_grad_norm;
   json["max_seq_length"] = config.max_seq_length;
-  json["model"] = config.model;
+  json["model"] = text_or_null(config.model);
   json["num_layers"] = config.num_layers;
   json["optimizer"] = optimizer_name(config.optimizer);
   for (const OptimizerKind kind : kOptimizers)

@@ -45,9 +45,7 @@ Trainer::Trainer(Qwen3& model, Parameters& parameters, const TrainConfig& config
       valid_(valid),
       optimizer_(parameters, config.optimizer, config.optimizer_configs[static_cast<size_t>(config.optimizer)]),
       backward_(model, parameters, config.grad_checkpoint),
-      rate_(config.schedule()) {
-  batch_at(0);
-}
+      rate_(config.schedule()) {}
 
 // Iterations walk through one epoch's batches after the other's, so the number alone says which one is next.
 const std::vector<size_t>& Trainer::batch_at(int iteration) {
@@ -104,6 +102,7 @@ TrainEnd Trainer::run(const TrainerEvents& events) {
   bool to_save = false;
   parameters_.clear_gradients();
   TrainEnd end = TrainEnd::finished;
+  batch_at(done_);  // too few examples: said before anything is computed
   if (done_ == 0) validate(0, events);
   validation_seconds = seconds_since(start);
   while (done_ < config_.iters && end == TrainEnd::finished) {

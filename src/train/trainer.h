@@ -27,13 +27,15 @@ enum class TrainEnd : uint8_t { finished, early_stop, stopped };
 
 class Trainer {
  public:
-  // All must outlive it; `valid` may be null. Throws Error(usage) where the data have fewer examples than a batch.
+  // All must outlive it; `valid` may be null.
   Trainer(Qwen3& model, Parameters& parameters, const TrainConfig& config, const Dataset& train, const Dataset* valid);
 
   // Values, the optimiser's state and the position in the data from a numbered adapter file, "0000100_adapters
   // .safetensors", and the state beside it. From any other adapter file only values: iterations count from 0. Returns
   // the number of iterations done. Throws Error(bad_file).
   int resume(const std::filesystem::path& adapter_file);
+  // Throws Error(usage) where the data have fewer examples than a batch, Error(io), Error(bad_file) for a loss that is
+  // not finite.
   TrainEnd run(const TrainerEvents& events);
   // Mean loss of a data set's targets, of at most `batches` batches (-1: all), in nats.
   double loss(const Dataset& data, int batches);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <utility>
 
 #include "base/error.h"
 
@@ -76,9 +77,11 @@ class Builder : public YAML::EventHandler {
 
   void start_member(const YAML::Mark& mark, const std::string& key) {
     Open& open = stack_.back();
-    for (const auto& [name, value] : open.node.members)
-      if (name == key) refuse(mark, fmt::format("{}: found again, expected once (line {})", key, value.line));
-    if (open.node.members.size() >= kMaxMembers) refuse(mark, fmt::format("found more than {} keys", kMaxMembers));
+    const std::vector<std::string>& keys = open.node.keys;
+    if (const auto again = std::find(keys.begin(), keys.end(), key); again != keys.end())
+      refuse(mark, fmt::format("{}: found again, expected once (line {})", key,
+                               open.node.items[static_cast<size_t>(again - keys.begin())].line));
+    if (keys.size() >= kMaxMembers) refuse(mark, fmt::format("found more than {} keys", kMaxMembers));
     open.key = key;
     open.key_line = mark.line + 1;
     open.has_key = true;
@@ -111,7 +114,8 @@ class Builder : public YAML::EventHandler {
       return;
     }
     node.line = open.key_line;
-    open.node.members.emplace_back(std::move(open.key), std::move(node));
+    open.node.keys.push_back(std::move(open.key));
+    open.node.items.push_back(std::move(node));
     open.has_key = false;
   }
 

@@ -5,21 +5,19 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace inkstone {
 
 struct YamlNode {
   enum class Kind : uint8_t { null, scalar, list, mapping };
-  using Member = std::pair<std::string, YamlNode>;
 
   Kind kind = Kind::null;
-  int line = 1;         // from 1; of the key, for a member
-  bool quoted = false;  // a scalar that is a string whatever it looks like
-  std::string text;     // scalar
-  std::vector<YamlNode> items;
-  std::vector<Member> members;  // in file order
+  int line = 1;                   // from 1; of the key, for a member
+  bool quoted = false;            // a scalar that is a string whatever it looks like
+  std::string text;               // scalar
+  std::vector<YamlNode> items;    // of a list or mapping, in file order
+  std::vector<std::string> keys;  // of a mapping: one for each item
 
   const char* kind_name() const;  // "nothing", "a value", "a list", "a mapping"
 };

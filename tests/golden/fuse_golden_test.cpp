@@ -2,6 +2,7 @@
 // its logits; dequantised, the logits of the adapter beside the model, as far as the checkpoint's dtype has them.
 #include <cstring>
 
+#include "format/adapter_writer.h"
 #include "format/quantization.h"
 #include "model/lora.h"
 #include "tests/format/temporary_folder.h"
@@ -116,7 +117,38 @@ void check_report(const std::filesystem::path& folder) {
   EXPECT_EQ(std::filesystem::exists(home / "plain"), !loses_tuning(sum));
 }
 
+// A Hugging Face folder has each expert in a tensor of its own: fused they are a stack, and answer as with the adapter.
+void check_apart(const std::filesystem::path& base) {
+  const ModelConfig config = load_model_config(base);
+  const int64_t experts = config.num_experts, in = config.hidden_size, out = config.moe_intermediate_size, rank = 2;
+  std::vector<float> a(static_cast<size_t>(experts * rank * in)), b(static_cast<size_t>(experts * out * rank));
+  for (size_t i = 0; i < a.size(); ++i) a[i] = 0.1f * std::sin(static_cast<float>(i));
+  for (size_t i = 0; i < b.size(); ++i) b[i] = 0.1f * std::cos(static_cast<float>(3 * i));
+  const TemporaryFolder home;
+  write_adapter_config(home / "adapters", Json::parse(R"({"lora_parameters": {"rank": 2, "scale": 2.0}})", ""));
+  write_adapter_file(
+      home / "adapters/adapters.safetensors",
+      std::vector<TunedModule>{{"model.layers.0.mlp.switch_mlp.up_proj", experts, rank, in, out, a, b, {}}});
+  fuse({.model = base, .adapter = home / "adapters", .save = home / "fused", .threads = 2});
+  const Checkpoint before(base), after(home / "fused");
+  EXPECT_TRUE(after.contains("model.layers.0.mlp.switch_mlp.up_proj.weight"));
+  EXPECT_FALSE(after.contains("model.layers.0.mlp.experts.0.up_proj.weight"));
+  const std::vector<int32_t> sequence{1, 5, 9, 2, 7, 30, 11};
+  GoldenModel opened(base, Precision::f32, "");
+  Generator plain(*opened.model, static_cast<int>(sequence.size()));
+  const std::vector<float> untuned = plain.score(sequence);
+  attach_adapter(*opened.model, home / "adapters");
+  Generator generator(*opened.model, static_cast<int>(sequence.size()));
+  const std::vector<float> expected = generator.score(sequence), found = logits_of(home / "fused", sequence);
+  EXPECT_LT(rms_difference(found, expected), 0.1 * rms_difference(untuned, expected));
+}
+
 const bool registered = [] {
+  for (const auto& folder : entries(fixture_root() / "convert")) {
+    const auto base = folder / "hf";
+    if (std::filesystem::exists(base / "config.json") && load_model_config(base).num_experts > 0)
+      register_golden("FuseApart", folder.filename().string(), [=] { check_apart(base); });
+  }
   for (const auto& folder : entries(fixture_root() / "lora")) {
     if (!std::filesystem::exists(folder / "golden.json")) continue;
     const Safetensors data(folder / "golden.safetensors");
