@@ -12,7 +12,7 @@ thousands. So "the digit to add next" is what stands behind the same letter, whe
     k4+0=04+1=05
     m0k5h3t0u7      the result
 
-A subtraction has steps `u8-9=9b1-0=9b1`: nine, and one borrowed, less what was borrowed before. If one is still
+A subtraction has steps `u8-9=1b9-0=1b9`: one borrowed, nine left, less what was borrowed before. If one is still
 borrowed at the end, the numbers change places. 347x26 (or 26x347) multiplies by the units, then by the tens, each step
 adding what stands at its place already and the carry; `tu` means: into the tens, from the units:
 
@@ -93,7 +93,7 @@ def add(a, b):
 
 
 def borrowing(rest):
-    return f"{rest % 10}b{int(rest < 0)}"
+    return f"{int(rest < 0)}b{rest % 10}"
 
 
 def subtract(a, b):
