@@ -148,18 +148,18 @@ def number(rng, weights):
 def draw(rng):
     """(numbers, signs)"""
     kind = rng.random()
-    if kind < 0.1:
+    if kind < 0.13:
         while True:
             numbers = [number(rng, (1, 7, 2)) for _ in range(3)]
-            signs = rng.choices(("++", "+-", "-+"), (6, 1, 1))[0]
+            signs = rng.choices(("++", "+-", "-+"), (6, 2, 2))[0]
             partial = numbers[0] + numbers[1] if signs[0] == "+" else numbers[0] - numbers[1]
             if partial >= 0 and (signs[1] == "+" or partial >= numbers[2]):
                 return numbers, signs
-    if kind < 0.37:
+    if kind < 0.38:
         return [number(rng, (2, 5, 6, 6)), number(rng, (2, 5, 6, 6))], "+"
     if kind < 0.64:
         a, b = number(rng, (2, 5, 6, 6)), number(rng, (2, 5, 6, 6))
-        if a < b and (b > 999 or rng.random() < 0.85):
+        if a < b and (b > 999 or rng.random() < 0.75):
             a, b = b, a
         return [a, b], "-"
     a, b = number(rng, (2, 5, 8)), number(rng, (5, 8))
