@@ -6,15 +6,15 @@ thousands. So "the digit to add next" is what stands behind the same letter, whe
     4738+569        the problem, read from the question
     k4h7t3u8        both numbers, place by place, as wide as the longer one
     k0h5t6u9
-    u8+9+0=17       place: digit + digit + carry = two digits
-    t3+6+1=10
-    h7+5+1=13
-    k4+0+1=05
+    u8+9=17+0=17    place: digit + digit = two digits, + carry = two digits
+    t3+6=09+1=10
+    h7+5=12+1=13
+    k4+0=04+1=05
     m0k5h3t0u7      the result
 
-A subtraction has steps `u8-9-0=9b1`: nine, and one borrowed. If one is still borrowed at the end, the numbers change
-places. 347x26 multiplies by the units, then by the tens, each step adding what stands at its place already and the
-carry; `tu` means: into the tens, from the units:
+A subtraction has steps `u8-9=1b9-0=1b9`: one borrowed, nine left, less what was borrowed before. If one is still
+borrowed at the end, the numbers change places. 347x26 (or 26x347) multiplies by the units, then by the tens, each step
+adding what stands at its place already and the carry; `tu` means: into the tens, from the units:
 
     h3t4u7
     t2u6
@@ -87,10 +87,13 @@ def add(a, b):
     lines = [row(a, width), row(b, width)]
     for place in range(width):
         x, y = digit(a, place), digit(b, place)
-        total = x + y + carry
-        lines.append(f"{PLACES[place]}{x}+{y}+{carry}={total:02}")
-        carry = total // 10
+        lines.append(f"{PLACES[place]}{x}+{y}={x + y:02}+{carry}={x + y + carry:02}")
+        carry = (x + y + carry) // 10
     return lines + [row(a + b, width + 1)], a + b
+
+
+def borrowing(rest):
+    return f"{int(rest < 0)}b{rest % 10}"
 
 
 def subtract(a, b):
@@ -98,15 +101,15 @@ def subtract(a, b):
     lines = [row(a, width), row(b, width)]
     for place in range(width):
         x, y = digit(a, place), digit(b, place)
-        rest = x - y - borrow
-        lines.append(f"{PLACES[place]}{x}-{y}-{borrow}={rest % 10}b{int(rest < 0)}")
-        borrow = int(rest < 0)
+        lines.append(f"{PLACES[place]}{x}-{y}={borrowing(x - y)}-{borrow}={borrowing(x - y - borrow)}")
+        borrow = int(x - y - borrow < 0)
     if borrow:
         return lines + [f"-({b}-{a})"] + subtract(b, a)[0], a - b
     return lines + [row(a - b, width)], a - b
 
 
 def multiply(a, b):
+    a, b = (b, a) if width_of(b) > width_of(a) else (a, b)
     width, lines = width_of(a), [row(a, width_of(a)), row(b, width_of(b))]
     done = 0
     for shift in range(width_of(b)):
@@ -129,10 +132,10 @@ def working(numbers, signs):
     """(steps, result) of numbers with signs between them, from left to right."""
     lines, result = [], numbers[0]
     for at, (sign, number) in enumerate(zip(signs, numbers[1:])):
-        a, b = (number, result) if sign == "x" and width_of(number) > width_of(result) else (result, number)
         rest = "".join(s + str(n) for s, n in zip(signs[at + 1:], numbers[at + 2:]))
-        steps, result = {"+": add, "-": subtract, "x": multiply}[sign](a, b)
-        lines += [f"{a}{sign}{b}{rest}"] + steps
+        lines.append(f"{result}{sign}{number}{rest}")
+        steps, result = {"+": add, "-": subtract, "x": multiply}[sign](result, number)
+        lines += steps
     return "\n".join(lines), result
 
 
@@ -145,18 +148,18 @@ def number(rng, weights):
 def draw(rng):
     """(numbers, signs)"""
     kind = rng.random()
-    if kind < 0.1:
+    if kind < 0.13:
         while True:
-            numbers = [number(rng, (1, 6, 3)) for _ in range(3)]
-            signs = rng.choices(("++", "+-", "-+"), (6, 1, 1))[0]
+            numbers = [number(rng, (1, 7, 2)) for _ in range(3)]
+            signs = rng.choices(("++", "+-", "-+"), (6, 2, 2))[0]
             partial = numbers[0] + numbers[1] if signs[0] == "+" else numbers[0] - numbers[1]
             if partial >= 0 and (signs[1] == "+" or partial >= numbers[2]):
                 return numbers, signs
-    if kind < 0.37:
+    if kind < 0.38:
         return [number(rng, (2, 5, 6, 6)), number(rng, (2, 5, 6, 6))], "+"
     if kind < 0.64:
         a, b = number(rng, (2, 5, 6, 6)), number(rng, (2, 5, 6, 6))
-        if a < b and (b > 999 or rng.random() < 0.85):
+        if a < b and (b > 999 or rng.random() < 0.75):
             a, b = b, a
         return [a, b], "-"
     a, b = number(rng, (2, 5, 8)), number(rng, (5, 8))
