@@ -41,6 +41,7 @@ int run(int argc, char** argv) {
   add_show(app);
   add_tokenize(app);
   add_train(app);
+  add_convert(app);
   add_eval(app);
   add_bench(app);
   add_doctor(app);

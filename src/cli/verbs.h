@@ -9,6 +9,7 @@ namespace inkstone {
 
 void add_bench(CLI::App& app);
 void add_chat(CLI::App& app);
+void add_convert(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_fuse(CLI::App& app);

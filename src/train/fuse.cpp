@@ -83,16 +83,25 @@ void list_specs(Plan& plan) {
   }
 }
 
+Json description_of(const Quantization& quantization) {
+  Json json;
+  json["group_size"] = quantization.group_size;
+  json["bits"] = quantization.bits;
+  return json;
+}
+
 class Fuser {
  public:
   explicit Fuser(const FuseOptions& options)
       : options_(options),
         checkpoint_(options.model),
         config_(load_model_config(options.model)),
-        adapter_(options.adapter),
+        adapter_(options.adapter.empty() ? std::nullopt : std::optional<Adapter>(options.adapter)),
         pool_(options.threads > 0 ? options.threads : available_cpus()) {
     take_modules();
-    place_adapter();
+    if (adapter_) place_adapter();
+    CHECK(!adapter_ || !options.quantize);
+    if (options.quantize) quantize(*options.quantize);
     for (Plan& plan : plans_) list_specs(plan);
   }
 
@@ -163,7 +172,7 @@ class Fuser {
   }
 
   void place_adapter() {
-    for (const auto& [name, module] : adapter_.modules()) {
+    for (const auto& [name, module] : adapter_->modules()) {
       Plan& plan = plan_of(name);
       const WeightView& w = plan.weight;
       if (plan.is_norm() || name == "model.embed_tokens")
@@ -176,7 +185,7 @@ class Fuser {
         fail(Errc::unsupported, "{}: {}: DoRA on experts", options_.adapter.string(), name);
       plan.adapter = &module;
     }
-    for (const auto& [name, tensor] : adapter_.parameters()) place_parameter(name, tensor);
+    for (const auto& [name, tensor] : adapter_->parameters()) place_parameter(name, tensor);
   }
 
   void place_parameter(const std::string& name, const ConstTensor& tensor) {
@@ -194,6 +203,19 @@ class Fuser {
     plan.replacement = &tensor;
   }
 
+  void quantize(const Quantization& wanted) {
+    if (config_.quantization)
+      fail(Errc::usage, "{}: found a model that is quantised, expected a plain one", options_.model.string());
+    for (Plan& plan : plans_) {
+      const Quantization router{.mode = QuantMode::affine, .bits = 8, .group_size = 64};  // as mlx_lm keeps them
+      const bool is_router = plan.path.ends_with(".mlp.gate");
+      const Quantization& chosen = is_router ? router : wanted;
+      if (plan.is_norm() || plan.weight.in % chosen.group_size != 0) continue;
+      plan.format.quantization = chosen;
+      if (is_router) own_quantization_.push_back(plan.path);
+    }
+  }
+
   void check_save_folder() const {
     std::error_code error;
     const auto status = std::filesystem::status(options_.save, error);
@@ -208,7 +230,7 @@ class Fuser {
   // Calls encode for all rows of a module in pieces; `wrote` takes each.
   template <class F>
   TuningLoss encode_module(const Plan& plan, EncodedRows& rows, F&& wrote) {
-    const ModuleFuser fuser(plan.weight, plan.adapter, adapter_.config(), plan.format);
+    const ModuleFuser fuser(plan.weight, plan.adapter, adapter_ ? adapter_->config() : AdapterConfig{}, plan.format);
     const int64_t rows_a_piece = std::max<int64_t>(1, kPieceBytes / (plan.weight.in * 4));
     TuningLoss loss;
     for (int64_t e = 0; e < std::max<int64_t>(plan.weight.experts, 1); ++e)
@@ -219,8 +241,8 @@ class Fuser {
         work_done((end - row) * plan.weight.in);
       }
     if (!(std::isfinite(loss.wanted) && std::isfinite(loss.written)))
-      fail(Errc::bad_file, "{}: {}: found numbers that are not finite, expected finite ones", options_.adapter.string(),
-           plan.path);
+      fail(Errc::bad_file, "{}: {}: found numbers that are not finite, expected finite ones",
+           adapter_ ? options_.adapter.string() : options_.model.string(), plan.path);
     return loss;
   }
 
@@ -361,11 +383,20 @@ class Fuser {
       if (file_exists(options_.model / name)) write_file(name, MappedFile(options_.model / name).text());
     const std::filesystem::path path = options_.model / "config.json";
     const std::string text = read_file(path, kMaxConfigBytes);
-    if (!options_.dequantize) return write_file("config.json", text);
+    if (!options_.dequantize && !options_.quantize) return write_file("config.json", text);
     Json config = Json::parse(text, path.string());
-    std::erase_if(config.as_object(), [](const Json::Member& member) {
-      return member.first == "quantization" || member.first == "quantization_config";
-    });
+    if (options_.quantize) {
+      Json quantization = description_of(*options_.quantize);
+      quantization["mode"] = "affine";
+      for (const std::string& module : own_quantization_)
+        quantization[module] = description_of(plan_of(module).format.quantization);
+      config["quantization"] = quantization;
+      config["quantization_config"] = std::move(quantization);
+    }
+    if (options_.dequantize)
+      std::erase_if(config.as_object(), [](const Json::Member& member) {
+        return member.first == "quantization" || member.first == "quantization_config";
+      });
     write_file("config.json", config.dump(4));
   }
 
@@ -378,9 +409,10 @@ class Fuser {
   const FuseOptions& options_;
   Checkpoint checkpoint_;
   ModelConfig config_;
-  Adapter adapter_;
+  std::optional<Adapter> adapter_;
   ThreadPool pool_;
   std::vector<Plan> plans_;
+  std::vector<std::string> own_quantization_;  // modules that are quantised otherwise than the rest
   FuseReport report_;
   std::vector<std::string> written_;
   bool made_folder_ = false;

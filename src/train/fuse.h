@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,9 +19,11 @@ namespace inkstone {
 
 struct FuseOptions {
   std::filesystem::path model;    // a folder
-  std::filesystem::path adapter;  // a folder: LoRA, DoRA or whole parameters
+  std::filesystem::path adapter;  // a folder: LoRA, DoRA or whole parameters; empty: only the format changes
   std::filesystem::path save;     // a folder that is not there yet, or empty
   bool dequantize = false;        // write a plain model, in the dtype of its scales
+  // Quantise every plain matrix whose rows are whole groups: the linears and the embedding, as mlx_lm.convert -q.
+  std::optional<Quantization> quantize{};
   bool force = false;             // write it even where the tuning is lost
   int threads = 0;                // 0: all that this process may use
   // Called after each piece of work with the share of it that is done, 0 to 1; may throw to end it.
