@@ -1,6 +1,5 @@
 #include "train/batches.h"
 
-#include <algorithm>
 #include <numeric>
 #include <utility>
 
@@ -35,22 +34,20 @@ class SplitMix64 {
 
 }  // namespace
 
-std::vector<std::vector<size_t>> make_batches(std::span<const int> lengths, int batch_size, uint64_t seed,
-                                              uint64_t epoch) {
+std::vector<std::vector<size_t>> make_batches(size_t examples, int batch_size, uint64_t seed, uint64_t epoch) {
   CHECK(batch_size > 0);
   const size_t size = static_cast<size_t>(batch_size);
-  if (lengths.size() < size)
-    fail(Errc::usage, "data: found {} examples, expected at least batch_size, {}", lengths.size(), batch_size);
-  std::vector<size_t> order(lengths.size());
+  if (examples < size)
+    fail(Errc::usage, "data: found {} examples, expected at least batch_size, {}", examples, batch_size);
+  std::vector<size_t> order(examples);
   std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return lengths[a] < lengths[b]; });
-  std::vector<std::vector<size_t>> batches(lengths.size() / size);
+  SplitMix64 random(seed + epoch * 0xd1b54a32d192ed03u);
+  for (size_t i = examples; i-- > 1;) std::swap(order[i], order[random.below(i + 1)]);
+  std::vector<std::vector<size_t>> batches(examples / size);
   for (size_t i = 0; i < batches.size(); ++i) {
     const auto begin = order.begin() + static_cast<std::ptrdiff_t>(i * size);
     batches[i].assign(begin, begin + batch_size);
   }
-  SplitMix64 random(seed + epoch * 0xd1b54a32d192ed03u);
-  for (size_t i = batches.size(); i-- > 1;) std::swap(batches[i], batches[random.below(i + 1)]);
   return batches;
 }
 

@@ -18,12 +18,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-std::vector<int> lengths_of(const Dataset& data) {
-  std::vector<int> lengths;
-  for (const Example& example : data.examples) lengths.push_back(static_cast<int>(example.tokens.size()));
-  return lengths;
-}
-
 constexpr std::string_view kAdapters = "_adapters.safetensors";
 constexpr const char* kState = "_state.safetensors";
 constexpr const char* kProgress = "progress";  // one number each: iterations, updates, targets, best, worse
@@ -52,7 +46,7 @@ const std::vector<size_t>& Trainer::batch_at(int iteration) {
   const int64_t per_epoch = static_cast<int64_t>(train_.examples.size()) / config_.batch_size;
   const int64_t epoch = per_epoch > 0 ? iteration / per_epoch : 0;
   if (epoch != epoch_)
-    batches_ = make_batches(lengths_of(train_), config_.batch_size, config_.seed, static_cast<uint64_t>(epoch));
+    batches_ = make_batches(train_.examples.size(), config_.batch_size, config_.seed, static_cast<uint64_t>(epoch));
   epoch_ = epoch;
   return batches_[static_cast<size_t>(iteration % per_epoch)];
 }
@@ -68,7 +62,7 @@ TrainBatch Trainer::make_batch(const Dataset& data, const std::vector<size_t>& i
 
 double Trainer::loss(const Dataset& data, int batches) {
   const int size = std::min(config_.batch_size, static_cast<int>(data.examples.size()));
-  auto all = make_batches(lengths_of(data), size, config_.seed);
+  auto all = make_batches(data.examples.size(), size, config_.seed);
   if (batches >= 0 && all.size() > static_cast<size_t>(batches)) all.resize(static_cast<size_t>(batches));
   double sum = 0;
   int64_t targets = 0;
