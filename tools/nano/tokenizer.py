@@ -178,8 +178,8 @@ def config(size):
     return {
         "architectures": ["Qwen3ForCausalLM"], "attention_bias": False, "attention_dropout": 0.0,
         "bos_token_id": END_OF_TEXT, "eos_token_id": IM_END, "head_dim": 64, "hidden_act": "silu", "hidden_size": 256,
-        "initializer_range": 0.02, "intermediate_size": 768, "max_position_embeddings": 2048, "max_window_layers": 6,
-        "model_type": "qwen3", "num_attention_heads": 4, "num_hidden_layers": 6, "num_key_value_heads": 2,
+        "initializer_range": 0.02, "intermediate_size": 640, "max_position_embeddings": 2048, "max_window_layers": 4,
+        "model_type": "qwen3", "num_attention_heads": 4, "num_hidden_layers": 4, "num_key_value_heads": 2,
         "rms_norm_eps": 1e-6, "rope_scaling": None, "rope_theta": 10000, "sliding_window": None,
         "tie_word_embeddings": True, "torch_dtype": "bfloat16", "transformers_version": "4.51.0", "use_cache": True,
         "use_sliding_window": False, "vocab_size": (size + 63) // 64 * 64,
