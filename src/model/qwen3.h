@@ -37,7 +37,6 @@ class Qwen3 : public Model {
   float attention_scale() const { return scale_; }
 
  protected:
-
   // Adds layer i's feed-forward of w.h to w.x.
   virtual void feed_forward(int i, Workspace& w);
   Residency::Weights weights() const override;

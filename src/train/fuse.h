@@ -24,8 +24,8 @@ struct FuseOptions {
   bool dequantize = false;        // write a plain model, in the dtype of its scales
   // Quantise every plain matrix whose rows are whole groups: the linears and the embedding, as mlx_lm.convert -q.
   std::optional<Quantization> quantize{};
-  bool force = false;             // write it even where the tuning is lost
-  int threads = 0;                // 0: all that this process may use
+  bool force = false;  // write it even where the tuning is lost
+  int threads = 0;     // 0: all that this process may use
   // Called after each piece of work with the share of it that is done, 0 to 1; may throw to end it.
   std::function<void(double)> on_progress{};
 };

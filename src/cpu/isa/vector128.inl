@@ -30,7 +30,7 @@ F32 operator/(F32 a, F32 b) { return {vdivq_f32(a.v, b.v)}; }
 F32 fma(F32 a, F32 b, F32 c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
 F32 fnma(F32 a, F32 b, F32 c) { return {vfmsq_f32(c.v, a.v, b.v)}; }  // c - a * b
 F32 sqrt(F32 a) { return {vsqrtq_f32(a.v)}; }
-F32 max(F32 a, F32 b) { return {vmaxq_f32(a.v, b.v)}; }               // NaN where either is
+F32 max(F32 a, F32 b) { return {vmaxq_f32(a.v, b.v)}; }  // NaN where either is
 F32 min(F32 a, F32 b) { return {vminq_f32(a.v, b.v)}; }
 F32 round(F32 a) { return {vrndnq_f32(a.v)}; }
 // a * 2^n for whole n in [-127, 128]: 0 and infinity at the ends.

@@ -24,7 +24,7 @@ F32 operator/(F32 a, F32 b) { return {_mm256_div_ps(a.v, b.v)}; }
 F32 fma(F32 a, F32 b, F32 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 F32 fnma(F32 a, F32 b, F32 c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }  // c - a * b
 F32 sqrt(F32 a) { return {_mm256_sqrt_ps(a.v)}; }
-F32 max(F32 a, F32 b) { return {_mm256_max_ps(a.v, b.v)}; }                  // b where either is NaN
+F32 max(F32 a, F32 b) { return {_mm256_max_ps(a.v, b.v)}; }  // b where either is NaN
 F32 min(F32 a, F32 b) { return {_mm256_min_ps(a.v, b.v)}; }
 F32 round(F32 a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
 // a * 2^n for whole n in [-127, 128]: 0 and infinity at the ends.

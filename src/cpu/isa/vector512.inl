@@ -21,7 +21,7 @@ F32 operator/(F32 a, F32 b) { return {_mm512_div_ps(a.v, b.v)}; }
 F32 fma(F32 a, F32 b, F32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 F32 fnma(F32 a, F32 b, F32 c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }  // c - a * b
 F32 sqrt(F32 a) { return {_mm512_sqrt_ps(a.v)}; }
-F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }                  // b where either is NaN
+F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }  // b where either is NaN
 F32 min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
 F32 round(F32 a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
 F32 scale_by_power(F32 a, F32 n) { return {_mm512_scalef_ps(a.v, n.v)}; }  // a * 2^n
