@@ -1,9 +1,12 @@
 #include "format/adapter.h"
 
+#include <system_error>
+
 #include "base/error.h"
-#include "base/json.h"
 #include "base/mapped_file.h"
+#include "format/atomic_file.h"
 #include "format/json_fields.h"
+#include "tensor/widen.h"
 
 namespace inkstone {
 namespace {
@@ -22,7 +25,40 @@ std::vector<std::string> parse_keys(const JsonFields& fields) {
   return keys;
 }
 
+std::vector<float> widened(const ConstTensor& tensor) {
+  std::vector<float> values(static_cast<size_t>(tensor.shape.elements()));
+  widen(tensor, values);
+  return values;
+}
+
 }  // namespace
+
+std::vector<float> transposed(std::span<const float> x, int64_t rows, int64_t columns) {
+  std::vector<float> y(x.size());
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j)
+      y[static_cast<size_t>(j * rows + i)] = x[static_cast<size_t>(i * columns + j)];
+  return y;
+}
+
+AdapterRows rows_of(const AdapterModule& module) {
+  AdapterRows rows{widened(module.lora_a), widened(module.lora_b), {}};
+  if (!module.is_experts()) {
+    rows.a = transposed(rows.a, module.in(), module.rank());
+    rows.b = transposed(rows.b, module.rank(), module.out());
+  }
+  if (!module.m.empty()) rows.m = widened(module.m);
+  return rows;
+}
+
+std::string adapter_checkpoint_name(int64_t iteration) { return fmt::format("{:07}_{}", iteration, kAdapterFile); }
+
+void write_adapter_config(const std::filesystem::path& folder, const Json& options) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) fail(Errc::io, "{}: cannot make the folder: {}", folder.string(), error.message());
+  write_file_atomically(folder / kAdapterConfigFile, options.dump(4) + "\n");
+}
 
 AdapterConfig parse_adapter_config(std::string_view json, std::string_view origin) {
   const Json root = Json::parse(json, origin);
@@ -49,9 +85,9 @@ AdapterConfig parse_adapter_config(std::string_view json, std::string_view origi
 }
 
 Adapter::Adapter(const std::filesystem::path& folder)
-    : config_(parse_adapter_config(read_file(folder / "adapter_config.json", 16 << 20),
-                                   (folder / "adapter_config.json").string())),
-      file_(folder / "adapters.safetensors") {
+    : config_(parse_adapter_config(read_file(folder / kAdapterConfigFile, 16 << 20),
+                                   (folder / kAdapterConfigFile).string())),
+      file_(folder / kAdapterFile) {
   for (const auto& [name, tensor] : file_.tensors())
     if (tensor.dtype != DType::f32 && tensor.dtype != DType::bf16 && tensor.dtype != DType::f16 &&
         config_.fine_tune_type != FineTuneType::full)

@@ -1,4 +1,5 @@
-// Adapter: an mlx_lm adapter folder, adapter_config.json and adapters.safetensors, checked and mapped.
+// Adapter: an mlx_lm adapter folder, adapter_config.json and adapters.safetensors, checked and mapped; and what such a
+// folder is written with.
 // LoRA of a module: y += scale * (x lora_a) lora_b; DoRA has also m, the norm of each output row. For "full" the
 // file holds whole parameters instead. Owns the mapped file; immutable after loading.
 #pragma once
@@ -6,13 +7,21 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
 #include "format/safetensors.h"
 
 namespace inkstone {
+
+inline constexpr const char* kAdapterFile = "adapters.safetensors";
+inline constexpr const char* kAdapterConfigFile = "adapter_config.json";
+
+// "0000100_adapters.safetensors": the copy that mlx_lm keeps of the adapter after `iteration` steps.
+std::string adapter_checkpoint_name(int64_t iteration);
 
 enum class FineTuneType : uint8_t { lora, dora, full };
 
@@ -39,7 +48,22 @@ struct AdapterModule {
   int64_t out() const { return lora_b.shape[1]; }
 };
 
+// A module's matrices widened and in rows along the input, as devices hold them.
+struct AdapterRows {
+  std::vector<float> a;  // [(E,) r, in]
+  std::vector<float> b;  // [(E,) out, r]
+  std::vector<float> m;  // dora: [(E,) out]
+};
+AdapterRows rows_of(const AdapterModule& module);
+
+// x [rows, columns] as [columns, rows]: between the layouts of files and devices.
+std::vector<float> transposed(std::span<const float> x, int64_t rows, int64_t columns);
+
 AdapterConfig parse_adapter_config(std::string_view json, std::string_view origin);
+
+// Makes the folder and, whole or not at all, its adapter_config.json: the options of the training, of which readers use
+// those of AdapterConfig. Throws Error(io).
+void write_adapter_config(const std::filesystem::path& folder, const Json& options);
 
 class Adapter {
  public:

@@ -5,37 +5,20 @@
 
 #include "format/adapter.h"
 #include "format/quantization.h"
-#include "tensor/widen.h"
 
 namespace inkstone {
 namespace {
 
-std::vector<float> host_values(const ConstTensor& tensor) {
-  std::vector<float> values(static_cast<size_t>(tensor.shape.elements()));
-  widen(tensor, values);
-  return values;
-}
-
-std::vector<float> transpose(const std::vector<float>& x, int64_t rows, int64_t columns) {
-  std::vector<float> y(x.size());
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j)
-      y[static_cast<size_t>(j * rows + i)] = x[static_cast<size_t>(i * columns + j)];
-  return y;
-}
-
 // DoRA (Liu et al. 2024, arXiv:2402.09353): m / ||W + scale * b a|| of each output row. a [r, in], b [out, r].
-std::vector<float> dora_magnitude(const WeightView& weight, const AdapterModule& module, const std::vector<float>& a,
-                                  const std::vector<float>& b, float scale) {
-  const int64_t rank = module.rank();
-  std::vector<float> magnitude = host_values(module.m);
+std::vector<float> dora_magnitude(const WeightView& weight, const AdapterRows& rows, int64_t rank, float scale) {
+  std::vector<float> magnitude = rows.m;
   std::vector<float> row(static_cast<size_t>(weight.in));
   for (int64_t o = 0; o < weight.out; ++o) {
     dequantize_row(weight, o, row);
     for (int64_t r = 0; r < rank; ++r) {
-      const float factor = scale * b[static_cast<size_t>(o * rank + r)];
+      const float factor = scale * rows.b[static_cast<size_t>(o * rank + r)];
       for (int64_t i = 0; i < weight.in; ++i)
-        row[static_cast<size_t>(i)] += factor * a[static_cast<size_t>(r * weight.in + i)];
+        row[static_cast<size_t>(i)] += factor * rows.a[static_cast<size_t>(r * weight.in + i)];
     }
     double squares = 0;
     for (const float value : row) squares += static_cast<double>(value) * value;
@@ -68,21 +51,16 @@ void attach_adapter(Model& model, const std::filesystem::path& folder) {
       fail(Errc::bad_file, "{}: module {}: expected one of the model's linear layers", folder.string(), name);
     Linear& linear = **found;
     check_fits(name, module, linear);
-    std::vector<float> a = host_values(module.lora_a);
-    std::vector<float> b = host_values(module.lora_b);
-    if (!module.is_experts()) {  // experts are stored with the rows that we want; plain ones as [in, r] and [r, out]
-      a = transpose(a, module.in(), module.rank());
-      b = transpose(b, module.rank(), module.out());
-    }
+    const AdapterRows rows = rows_of(module);
     auto lora = std::make_unique<Lora>();
     lora->rank = static_cast<int>(module.rank());
     lora->scale = adapter.config().scale;
     if (!module.m.empty()) {
       if (module.is_experts()) fail(Errc::unsupported, "{}: module {}: DoRA on experts", folder.string(), name);
-      lora->magnitude = device.upload(dora_magnitude(linear.weight, module, a, b, lora->scale));
+      lora->magnitude = device.upload(dora_magnitude(linear.weight, rows, module.rank(), lora->scale));
     }
-    lora->a = device.upload(a);
-    lora->b = device.upload(b);
+    lora->a = device.upload(rows.a);
+    lora->b = device.upload(rows.b);
     linear.lora = std::move(lora);
   }
 }

@@ -11,20 +11,6 @@
 namespace inkstone {
 namespace {
 
-std::vector<float> host_values(const ConstTensor& tensor) {
-  std::vector<float> values(static_cast<size_t>(tensor.shape.elements()));
-  widen(tensor, values);
-  return values;
-}
-
-std::vector<float> transposed(const std::vector<float>& x, int64_t rows, int64_t columns) {
-  std::vector<float> y(x.size());
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j)
-      y[static_cast<size_t>(j * rows + i)] = x[static_cast<size_t>(i * columns + j)];
-  return y;
-}
-
 QuantizedRowBytes row_bytes(const FusedFormat& format, int64_t in) {
   if (format.quantization.mode == QuantMode::none)
     return {static_cast<size_t>(in) * static_cast<size_t>(dtype_size(format.dtype)), 0, 0};
@@ -73,32 +59,26 @@ ModuleFuser::ModuleFuser(const WeightView& weight, const AdapterModule* adapter,
   CHECK(adapter->m.empty() || !adapter->is_experts());
   scale_ = config.scale;
   rank_ = adapter->rank();
-  a_ = host_values(adapter->lora_a);
-  b_ = host_values(adapter->lora_b);
-  if (!adapter->is_experts()) {
-    a_ = transposed(a_, weight.in, rank_);
-    b_ = transposed(b_, rank_, weight.out);
-  }
-  if (!adapter->m.empty()) m_ = host_values(adapter->m);
+  rows_ = rows_of(*adapter);
 }
 
 // exact = base + scale b a in float32, fused the same in the dtype's steps; for DoRA both brought to the length m.
 void ModuleFuser::add_adapter(int64_t e, int64_t row, Scratch& s) const {
   const size_t in = s.base.size();
   std::fill(s.exact.begin(), s.exact.end(), 0.0f);
-  const float* b = b_.data() + (e * weight_.out + row) * rank_;
+  const float* b = rows_.b.data() + (e * weight_.out + row) * rank_;
   for (int64_t r = 0; r < rank_; ++r) {
     const float factor = scale_ * b[r];
-    const float* a = a_.data() + (e * rank_ + r) * weight_.in;
+    const float* a = rows_.a.data() + (e * rank_ + r) * weight_.in;
     for (size_t i = 0; i < in; ++i) s.exact[i] += factor * a[i];
   }
   for (size_t i = 0; i < in; ++i) {
     s.fused[i] = rounded_to(s.base[i] + rounded_to(s.exact[i], format_.dtype), format_.dtype);
     s.exact[i] += s.base[i];
   }
-  if (m_.empty()) return;
+  if (rows_.m.empty()) return;
   // A row of zeros has no direction: it stays.
-  const double m = m_[static_cast<size_t>(row)], exact_norm = norm_of(s.exact), fused_norm = norm_of(s.fused);
+  const double m = rows_.m[static_cast<size_t>(row)], exact_norm = norm_of(s.exact), fused_norm = norm_of(s.fused);
   const float exact_factor = static_cast<float>(exact_norm > 0 ? m / exact_norm : 1);
   const float fused_factor = static_cast<float>(fused_norm > 0 ? m / fused_norm : 1);
   for (size_t i = 0; i < in; ++i) {

@@ -63,9 +63,7 @@ class ModuleFuser {
   bool has_adapter_ = false;
   float scale_ = 1;
   int64_t rank_ = 0;
-  std::vector<float> a_;  // [(E,) r, in]
-  std::vector<float> b_;  // [(E,) out, r]
-  std::vector<float> m_;  // dora: [out]
+  AdapterRows rows_;
 };
 
 }  // namespace inkstone

@@ -45,11 +45,6 @@ void for_each_linear(Qwen3& model, int i, const ForLinear& use) {
 
 float* floats(const Tensor& tensor) { return tensor.as<float>(); }
 
-void transpose(const float* from, int64_t rows, int64_t columns, float* to) {
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
-}
-
 // Row r of all experts' rows of a weight, widened.
 void widen_row(const WeightView& weight, int64_t row, std::span<float> out) {
   if (weight.experts == 0) return dequantize_row(weight, row, out);
@@ -224,10 +219,8 @@ void Parameters::load(const Safetensors& file) {
            dtype_name(tensor->dtype), tensor->shape.to_string(), parameter.file_shape().to_string());
     std::vector<float> values(static_cast<size_t>(tensor->shape.elements()));
     widen(*tensor, values);
-    if (parameter.transposed)
-      transpose(values.data(), tensor->shape[0], tensor->shape[1], floats(parameter.value));
-    else
-      std::memcpy(parameter.value.data, values.data(), parameter.value.bytes());
+    if (parameter.transposed) values = transposed(values, tensor->shape[0], tensor->shape[1]);
+    std::memcpy(parameter.value.data, values.data(), parameter.value.bytes());
   }
   if (file.tensors().size() != all_.size())
     for (const auto& entry : file.tensors())
@@ -240,9 +233,7 @@ std::vector<float> Parameters::values_for_file(const Parameter& parameter) const
   std::vector<float> values(static_cast<size_t>(parameter.value.shape.elements()));
   model_->device().download(parameter.value, values);
   if (!parameter.transposed) return values;
-  std::vector<float> turned(values.size());
-  transpose(values.data(), parameter.value.shape[-2], parameter.value.shape[-1], turned.data());
-  return turned;
+  return transposed(values, parameter.value.shape[-2], parameter.value.shape[-1]);
 }
 
 }  // namespace inkstone

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/system.h"
-#include "format/adapter_writer.h"
+#include "format/adapter.h"
 #include "format/safetensors_writer.h"
 #include "train/batches.h"
 
@@ -172,8 +172,8 @@ void Trainer::save(int iteration, const TrainerEvents& events) {
     const std::vector<float>& floats = values.emplace_back(parameters_.values_for_file(parameter));
     adapter[parameter.name] = {reinterpret_cast<const std::byte*>(floats.data()), DType::f32, parameter.file_shape()};
   }
-  write_adapter_file(numbered, adapter);
-  write_adapter_file(folder / kAdapterFile, adapter);
+  write_safetensors(numbered, adapter);
+  write_safetensors(folder / kAdapterFile, adapter);
   events.on_save(numbered);
 }
 

@@ -1,7 +1,8 @@
 // inkstone fuse: an adapter and its model become one, which answers as the two did; and what is refused.
 #include <gtest/gtest.h>
 
-#include "format/adapter_writer.h"
+#include "format/adapter.h"
+#include "format/safetensors_writer.h"
 #include "process.h"
 
 namespace inkstone::e2e {
@@ -22,9 +23,13 @@ std::string write_adapter(const TempFolder& home, float size, const char* name =
   options["num_layers"] = 2;
   const std::string folder = home.file(name);
   write_adapter_config(folder, options);
-  const TunedModule modules[] = {{"model.layers.0.self_attn.q_proj", 0, kRank, in, kOut, a, b, {}},
-                                 {"model.layers.1.self_attn.q_proj", 0, kRank, in, kOut, a, b, {}}};
-  write_adapter_file(folder + "/adapters.safetensors", modules);
+  std::map<std::string, ConstTensor, std::less<>> tensors;
+  for (const std::string layer : {"0", "1"}) {
+    const std::string module = "model.layers." + layer + ".self_attn.q_proj";
+    tensors[module + ".lora_a"] = {reinterpret_cast<const std::byte*>(a.data()), DType::f32, Shape{in, kRank}};
+    tensors[module + ".lora_b"] = {reinterpret_cast<const std::byte*>(b.data()), DType::f32, Shape{kRank, kOut}};
+  }
+  write_safetensors(folder + "/adapters.safetensors", tensors);
   return folder;
 }
 

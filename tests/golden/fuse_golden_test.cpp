@@ -2,8 +2,8 @@
 // its logits; dequantised, the logits of the adapter beside the model, as far as the checkpoint's dtype has them.
 #include <cstring>
 
-#include "format/adapter_writer.h"
 #include "format/quantization.h"
+#include "format/safetensors_writer.h"
 #include "model/lora.h"
 #include "tests/format/temporary_folder.h"
 #include "tests/golden/golden_data.h"
@@ -126,9 +126,12 @@ void check_apart(const std::filesystem::path& base) {
   for (size_t i = 0; i < b.size(); ++i) b[i] = 0.1f * std::cos(static_cast<float>(3 * i));
   const TemporaryFolder home;
   write_adapter_config(home / "adapters", Json::parse(R"({"lora_parameters": {"rank": 2, "scale": 2.0}})", ""));
-  write_adapter_file(
-      home / "adapters/adapters.safetensors",
-      std::vector<TunedModule>{{"model.layers.0.mlp.switch_mlp.up_proj", experts, rank, in, out, a, b, {}}});
+  const std::string module = "model.layers.0.mlp.switch_mlp.up_proj";
+  const auto tensor = [](const std::vector<float>& values, const Shape& shape) {
+    return ConstTensor{reinterpret_cast<const std::byte*>(values.data()), DType::f32, shape};
+  };
+  write_safetensors(home / "adapters" / kAdapterFile, {{module + ".lora_a", tensor(a, {experts, rank, in})},
+                                                       {module + ".lora_b", tensor(b, {experts, out, rank})}});
   fuse({.model = base, .adapter = home / "adapters", .save = home / "fused", .threads = 2});
   const Checkpoint before(base), after(home / "fused");
   EXPECT_TRUE(after.contains("model.layers.0.mlp.switch_mlp.up_proj.weight"));
