@@ -10,7 +10,7 @@
 namespace inkstone {
 
 struct EmbeddedFile {
-  std::string_view path;  // "embedded:/tiny/config.json"
+  std::string_view path;  // "embedded:/nano/config.json"
   std::span<const std::byte> bytes;
 };
 

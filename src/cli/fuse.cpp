@@ -36,6 +36,7 @@ Json describe(const FuseFlags& flags, const FuseReport& report) {
   Json json;
   json["save_path"] = flags.save;
   json["bytes"] = static_cast<int64_t>(report.bytes);
+  json["replaced"] = report.replaced;
   json["quantized"] = report.quantized.is_empty() ? Json() : describe(report.quantized);
   json["plain"] = report.plain.is_empty() ? Json() : describe(report.plain);
   Json::Array modules;
@@ -61,7 +62,9 @@ void print(const FuseFlags& flags, const FuseReport& report) {
     std::printf("%-50s %-28s %7.1f%% %8.3f %8.3f\n", "all of them", "", 100 * report.quantized.survival(),
                 report.quantized.noise(), report.quantized.error());
   }
-  std::printf("%s: %zu modules fused, %s of weights\n", printable(flags.save, terminal).c_str(), report.modules.size(),
+  const std::string done = report.replaced > 0 ? fmt::format("{} whole parameters taken", report.replaced)
+                                               : fmt::format("{} modules fused", report.modules.size());
+  std::printf("%s: %s, %s of weights\n", printable(flags.save, terminal).c_str(), done.c_str(),
               human_bytes(static_cast<double>(report.bytes)).c_str());
 }
 
@@ -99,7 +102,7 @@ void run_fuse(const FuseFlags& flags) {
 void add_fuse(CLI::App& app) {
   auto flags = std::make_shared<FuseFlags>();
   CLI::App* verb = app.add_subcommand("fuse", "Makes one model of a model and an adapter");
-  verb->add_option("-m,--model", flags->model, "Folder of the model (default: the tiny one inside this program)");
+  verb->add_option("-m,--model", flags->model, "Folder of the model (default: nano, inside this program)");
   verb->add_option("--adapter-path", flags->adapter, "Folder of the adapter (default: adapters)");
   verb->add_option("--save-path", flags->save, "Folder of the new model, new or empty (default: fused_model)");
   verb->add_flag("--dequantize,--de-quantize", flags->dequantize, "Write a plain model instead of quantising it again");

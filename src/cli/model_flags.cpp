@@ -11,7 +11,7 @@
 namespace inkstone {
 namespace {
 
-constexpr const char* kEmbeddedModel = "embedded:/tiny";
+constexpr const char* kEmbeddedModel = "embedded:/nano";
 
 // CLI11 has no options into std::optional<bool>.
 template <class T>
@@ -67,7 +67,7 @@ void ModelFlags::add_to(CLI::App& verb) {
 }
 
 void ModelFlags::add_without_context_to(CLI::App& verb) {
-  verb.add_option("-m,--model", model, "Folder of a model in MLX format (default: the tiny one inside this program)");
+  verb.add_option("-m,--model", model, "Folder of a model in MLX format (default: nano, inside this program)");
   verb.add_option("--adapter", adapter, "Folder of a LoRA or DoRA adapter as mlx_lm writes it");
   verb.add_option("-t,--threads", threads, "Threads (default: all that this process may use)")
       ->check(CLI::Range(1, 1024));
@@ -83,9 +83,10 @@ void ModelFlags::add_without_context_to(CLI::App& verb) {
 
 std::filesystem::path ModelFlags::folder() const {
   if (model.empty()) {
-    std::fprintf(stderr,
-                 "No --model: using the tiny model inside this program. Its weights are random: it shows how things\n"
-                 "work and answers nonsense. Give a folder of a Qwen3 model in MLX format for real answers.\n\n");
+    std::fprintf(
+        stderr,
+        "No --model: this is nano, a model of three million weights inside this program. It calculates, knows\n"
+        "Inkstone and little else. --model FOLDER opens a Qwen3 model in MLX format.\n\n");
     return kEmbeddedModel;
   }
   if (!file_exists(model)) fail(Errc::not_found, "--model {}: no such folder", model);

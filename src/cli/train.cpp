@@ -4,7 +4,9 @@
 #include <cmath>
 #include <cstdio>
 #include <memory>
+#include <tuple>
 
+#include "base/mapped_file.h"
 #include "base/system.h"
 #include "cli/terminal.h"
 #include "cli/train_flags.h"
@@ -34,26 +36,36 @@ std::string duration(double seconds) {
 
 std::optional<Dataset> load(const LanguageModel& model, const TrainConfig& config, const char* name, bool required) {
   const std::filesystem::path file = std::filesystem::path(config.data) / name;
-  if (!required && !std::filesystem::exists(file)) return std::nullopt;
+  if (std::error_code error; !required && !std::filesystem::exists(file, error)) return std::nullopt;
   const DatasetText text{&model.tokenizer(), model.has_chat_template() ? &model.chat_template() : nullptr,
-                         load_eos_token(model.folder(), model.tokenizer()).value_or(-1)};
+                         load_eos_token(model.folder(), model.tokenizer()).value_or(-1),
+                         model.model().config().vocab_size};
   Dataset data = load_dataset(file, text, {config.max_seq_length, config.mask_prompt});
   if (data.truncated > 0)
     fmt::print(stderr,
                "inkstone: {}: {} of {} examples are longer than {} tokens (the longest {}) and were cut: "
                "--max-seq-length\n",
                file.string(), data.truncated, data.examples.size(), config.max_seq_length, data.longest);
+  if (data.left_out > 0)
+    fmt::print(stderr,
+               "inkstone: {}: {} more examples were left out: their prompts alone fill {} tokens: --max-seq-length\n",
+               file.string(), data.left_out, config.max_seq_length);
   return data;
 }
 
-// The newest numbered adapter of a folder.
+// The numbered adapter of a folder that was written last: larger numbers may be those of an older training.
 std::filesystem::path newest_checkpoint(const std::filesystem::path& folder) {
   std::filesystem::path newest;
-  if (std::filesystem::is_directory(folder))
-    for (const auto& entry : std::filesystem::directory_iterator(folder))
-      if (entry.path().filename().string().ends_with("_adapters.safetensors") &&
-          entry.path().filename() > newest.filename())
-        newest = entry.path();
+  std::filesystem::file_time_type written{};
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    const size_t digits = std::min(name.find_first_not_of("0123456789"), name.size());
+    if (digits == 0 || name.substr(digits) != "_adapters.safetensors") continue;
+    const auto time = std::filesystem::last_write_time(entry.path(), error);
+    if (newest.empty() || std::pair(time, entry.path()) > std::pair(written, newest))
+      std::tie(newest, written) = std::pair(entry.path(), time);
+  }
   if (newest.empty())
     fail(Errc::not_found, "{}: found no numbered adapter, expected 0000100_adapters.safetensors or the like",
          folder.string());
@@ -69,6 +81,18 @@ Parameters parameters_of(Qwen3& model, const TrainConfig& config) {
   adapter.scale = config.lora_parameters.scale;
   adapter.keys = config.lora_parameters.keys;
   return Parameters::adapters(model, adapter, config.seed);
+}
+
+// What is tested without training: the adapter that is there, with its own options.
+void take_adapter(TrainConfig& config) {
+  const std::filesystem::path file = std::filesystem::path(config.adapter_path) / kAdapterConfigFile;
+  const AdapterConfig adapter = parse_adapter_config(read_file(file, 16 << 20), file.string());
+  config.fine_tune_type = adapter.fine_tune_type;
+  config.num_layers = adapter.num_layers;
+  if (adapter.fine_tune_type == FineTuneType::full) return;
+  config.lora_parameters.rank = adapter.rank;
+  config.lora_parameters.scale = adapter.scale;
+  config.lora_parameters.keys = adapter.keys;
 }
 
 TrainerEvents printed_events(MetricsFile& file) {
@@ -98,7 +122,7 @@ TrainerEvents printed_events(MetricsFile& file) {
 // Metrics, and a curve of them, stand beside the adapter.
 TrainEnd run(Trainer& trainer, const TrainConfig& config, int done) {
   const std::filesystem::path folder = config.adapter_path, metrics = folder / "metrics.jsonl";
-  std::filesystem::create_directories(folder);
+  write_adapter_config(folder, train_config_json(config));
   keep_metrics(metrics, done);
   MetricsFile file(metrics);
   const TrainEnd end = trainer.run(printed_events(file));
@@ -110,6 +134,9 @@ void run_train(const Flags& flags) {
   TrainConfig config = flags.train.config();
   if (!config.train && !config.test) fail(Errc::usage, "found neither --train nor --test, expected one or both");
   if (config.model.empty()) fail(Errc::usage, "--model: missing");
+  if (config.train && config.adapter_path.empty()) fail(Errc::usage, "--adapter-path: missing");
+  const bool tuned = !config.train && !config.adapter_path.empty();  // only the test, of what was trained before
+  if (tuned) take_adapter(config);
   LoadOptions options;
   options.device = flags.device;
   if (flags.f32) options.device.precision = Precision::f32;
@@ -124,21 +151,29 @@ void run_train(const Flags& flags) {
               language.device().description().c_str(), static_cast<double>(parameters.count()) * 1e-6,
               static_cast<double>(parameter_count(model.config())) * 1e-6, fine_tune_name(config.fine_tune_type));
   Trainer trainer(model, parameters, config, train ? *train : *test, valid ? &*valid : nullptr);
-  if (flags.resume) config.resume_adapter_file = newest_checkpoint(config.adapter_path).string();
   int done = 0;
-  if (!config.resume_adapter_file.empty()) {
-    done = trainer.resume(config.resume_adapter_file);
-    std::printf("going on from %s after %d iterations\n", config.resume_adapter_file.c_str(), done);
+  if (flags.resume) {
+    const std::filesystem::path checkpoint = newest_checkpoint(config.adapter_path);
+    done = trainer.resume(checkpoint);
+    std::printf("going on from %s after %d iterations\n", checkpoint.c_str(), done);
+    if (done >= config.iters) std::printf("nothing is left to do: --iters is %d\n", config.iters);
+  } else if (tuned || !config.resume_adapter_file.empty()) {
+    const std::string file =
+        tuned ? (std::filesystem::path(config.adapter_path) / kAdapterFile).string() : config.resume_adapter_file;
+    parameters.load(Safetensors(file));
+    std::printf("with the weights of %s\n", file.c_str());
   }
   const InterruptGuard guard;
   TrainEnd end = TrainEnd::finished;
-  if (config.train) end = run(trainer, config, done);
+  if (config.train && done < config.iters) end = run(trainer, config, done);
   if (end == TrainEnd::early_stop)
     std::printf("stopped: no better validation loss in %d validations\n", config.early_stop);
   if (end == TrainEnd::stopped) fail(Errc::interrupted, "interrupted; saved: --resume goes on");
   if (test) {
-    const double loss = trainer.loss(*test, config.test_batches);
-    std::printf("test loss %.3f, perplexity %.3f\n", loss, std::exp(loss));
+    const std::optional<double> loss =
+        trainer.loss(*test, config.test_batches, [] { return InterruptGuard::interrupted(); });
+    if (!loss) fail(Errc::interrupted, "interrupted");
+    std::printf("test loss %.3f, perplexity %.3f\n", *loss, std::exp(*loss));
   }
 }
 

@@ -103,11 +103,6 @@ void TrainingDevice::scatter_add(const ConstTensor& dx, std::span<const int32_t>
   do_scatter_add(dx, rows, x);
 }
 
-void TrainingDevice::add(const ConstTensor& x, const Tensor& y) {
-  CHECK(x.shape == y.shape);
-  do_scale_and_add(y, 1.0f, x, 1.0f);
-}
-
 void TrainingDevice::experts_add(const ConstTensor& h, const Mlp& experts, const Routing& routing,
                                  const ExpertsTape& tape, const Tensor& x) {
   CHECK(experts.gate_proj.weight.experts > 0 && h.shape.rank() == 2 && x.shape == h.shape);

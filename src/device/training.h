@@ -80,8 +80,6 @@ class TrainingDevice {
   void cross_entropy(const Tensor& logits, std::span<const int32_t> targets, float scale, std::span<float> losses);
   // x[rows[r]] += dx[r]. dx [R, D], x [T, D].
   void scatter_add(const ConstTensor& dx, std::span<const int32_t> rows, const Tensor& x);
-  // y += x, any equal shapes.
-  void add(const ConstTensor& x, const Tensor& y);
 
   // Device::experts_add that keeps what experts_backward wants.
   void experts_add(const ConstTensor& h, const Mlp& experts, const Routing& routing, const ExpertsTape& tape,

@@ -127,20 +127,33 @@ std::vector<Question> load_questions(const std::filesystem::path& file) {
 std::string answer_text(const Completion& completion) {
   if (completion.tool_calls.empty()) return trimmed(completion.text);
   Json::Array list;
-  for (const ToolCall& made : completion.tool_calls)
-    list.push_back(call(made.name, Json::parse(made.arguments, "arguments")));
+  for (const ToolCall& made : completion.tool_calls) {
+    try {
+      list.push_back(call(made.name, Json::parse(made.arguments, "arguments")));
+    } catch (const Error&) {
+      list.push_back(call(made.name, made.arguments));  // no JSON: as it is, and wrong
+    }
+  }
   return Json(std::move(list)).dump();
 }
 
 std::map<std::string, Score> evaluate(LanguageModel& model, Generator& generator,
                                       const std::vector<Question>& questions, CompletionOptions options,
                                       const std::function<void(const Answered&)>& on_answer) {
-  options.sampling.temperature = 0.0f;
+  options.sampling.temperature = 0.0;
+  options.sampling.repetition_penalty = 1.0;
+  options.sampling.presence_penalty = options.sampling.frequency_penalty = 0.0;
   const std::optional<bool> thinking = options.thinking;
   std::map<std::string, Score> scores;
   for (const Question& question : questions) {
     options.thinking = thinking ? thinking : question.thinking;
-    const Completion completion = complete_chat(model, generator, question.messages, question.tools, options);
+    Completion completion;
+    try {
+      completion = complete_chat(model, generator, question.messages, question.tools, options);
+    } catch (const Error& error) {
+      if (error.code() != Errc::context_length) throw;
+      completion.text = error.what();  // too long to be answered: wrong
+    }
     if (completion.generation.finish == FinishReason::cancelled) fail(Errc::interrupted, "interrupted");
     const std::string found = answer_text(completion);
     const Answered answered{&question, found, found == question.expected};

@@ -51,6 +51,21 @@ AdapterRows rows_of(const AdapterModule& module) {
   return rows;
 }
 
+const char* fine_tune_name(FineTuneType type) {
+  switch (type) {
+    case FineTuneType::lora: return "lora";
+    case FineTuneType::dora: return "dora";
+    case FineTuneType::full: return "full";
+  }
+  return "?";
+}
+
+FineTuneType parse_fine_tune_type(std::string_view name) {
+  for (const FineTuneType type : {FineTuneType::lora, FineTuneType::dora, FineTuneType::full})
+    if (name == fine_tune_name(type)) return type;
+  fail(Errc::unsupported, "fine_tune_type: found {}, expected lora, dora or full", name);
+}
+
 std::string adapter_checkpoint_name(int64_t iteration) { return fmt::format("{:07}_{}", iteration, kAdapterFile); }
 
 void write_adapter_config(const std::filesystem::path& folder, const Json& options) {
@@ -64,22 +79,12 @@ AdapterConfig parse_adapter_config(std::string_view json, std::string_view origi
   const Json root = Json::parse(json, origin);
   const JsonFields fields(root, std::string(origin));
   AdapterConfig config;
-  const std::string type = fields.has("fine_tune_type") ? fields.text("fine_tune_type") : "lora";
-  if (type == "lora")
-    config.fine_tune_type = FineTuneType::lora;
-  else if (type == "dora")
-    config.fine_tune_type = FineTuneType::dora;
-  else if (type == "full")
-    config.fine_tune_type = FineTuneType::full;
-  else
-    fail(Errc::unsupported, "{}: fine_tune_type: found \"{}\", expected lora, dora or full", origin, type);
+  if (fields.has("fine_tune_type")) config.fine_tune_type = parse_fine_tune_type(fields.text("fine_tune_type"));
   config.num_layers = fields.maybe_integer("num_layers", -1, 100000).value_or(-1);
-  if (fields.has("model")) config.model = fields.text("model");
   if (config.fine_tune_type == FineTuneType::full) return config;  // its lora_parameters mean nothing
   const JsonFields lora(fields.require("lora_parameters"), fmt::format("{}: lora_parameters", origin));
   config.rank = lora.integer("rank", 1, kMaxRank);
   config.scale = static_cast<float>(lora.number("scale", -1e6, 1e6));
-  config.dropout = static_cast<float>(lora.maybe_number("dropout", 0, 1).value_or(0));
   config.keys = parse_keys(lora);
   return config;
 }

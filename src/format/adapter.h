@@ -25,14 +25,16 @@ std::string adapter_checkpoint_name(int64_t iteration);
 
 enum class FineTuneType : uint8_t { lora, dora, full };
 
+const char* fine_tune_name(FineTuneType type);  // "lora"
+// Throws Error(unsupported) with what there is.
+FineTuneType parse_fine_tune_type(std::string_view name);
+
 struct AdapterConfig {
   FineTuneType fine_tune_type = FineTuneType::lora;
   int num_layers = -1;  // the last ones that were tuned; -1: all
   int rank = 0;         // 0 for full
   float scale = 1;
-  float dropout = 0;
   std::vector<std::string> keys;  // module names within a layer; empty: all linears
-  std::string model;              // what it was trained on; may be empty
 };
 
 // One module's matrices. Experts stand in front.

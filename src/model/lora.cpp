@@ -22,7 +22,8 @@ std::vector<float> dora_magnitude(const WeightView& weight, const AdapterRows& r
     }
     double squares = 0;
     for (const float value : row) squares += static_cast<double>(value) * value;
-    magnitude[static_cast<size_t>(o)] /= static_cast<float>(std::sqrt(squares));
+    // A row of zeros stays one.
+    magnitude[static_cast<size_t>(o)] *= squares > 0 ? static_cast<float>(1 / std::sqrt(squares)) : 0.0f;
   }
   return magnitude;
 }

@@ -4,36 +4,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "train/random.h"
 
 namespace inkstone {
-namespace {
-
-class SplitMix64 {
- public:
-  explicit SplitMix64(uint64_t state) : state_(state) {}
-
-  uint64_t word() {
-    uint64_t z = state_ += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
-
-  // Each number below `count` with the same probability.
-  uint64_t below(uint64_t count) {
-    const uint64_t incomplete = (UINT64_MAX % count + 1) % count;  // 2^64 mod count
-    for (;;) {
-      const uint64_t drawn = word();
-      if (drawn <= UINT64_MAX - incomplete) return drawn % count;
-    }
-  }
-
- private:
-  uint64_t state_;
-};
-
-}  // namespace
-
 std::vector<std::vector<size_t>> make_batches(size_t examples, int batch_size, uint64_t seed, uint64_t epoch) {
   CHECK(batch_size > 0);
   const size_t size = static_cast<size_t>(batch_size);

@@ -13,10 +13,8 @@ namespace inkstone {
 // Shuffles the examples and makes a batch of each `batch_size` consecutive ones; what is left over is in no batch of
 // this epoch. `epoch` shuffles anew: the trainer counts them.
 //
-// The generator is splitmix64 (Steele, Lea, Flood 2014): state = seed + epoch * 0xd1b54a32d192ed03 (mod 2^64); a word
-// adds 0x9e3779b97f4a7c15 to the state and mixes it by z ^= z >> 30, z *= 0xbf58476d1ce4e5b9, z ^= z >> 27,
-// z *= 0x94d049bb133111eb, z ^= z >> 31. The shuffle is Fisher's and Yates' from the end: example i is exchanged
-// with example j = word mod (i + 1), words of the incomplete last interval being drawn again.
+// The generator is train/random.h's, from seed + epoch * 0xd1b54a32d192ed03 (mod 2^64). The shuffle is Fisher's and
+// Yates' from the end: example i is exchanged with example j = below(i + 1).
 //
 // Throws Error(usage) where there are fewer examples than `batch_size`, as mlx_lm does.
 std::vector<std::vector<size_t>> make_batches(size_t examples, int batch_size, uint64_t seed, uint64_t epoch = 0);

@@ -14,7 +14,6 @@ namespace {
 struct Encoded {
   std::vector<int32_t> tokens;
   size_t prompt_tokens = 0;
-  bool parted = false;  // the prompt is not how the whole begins
 };
 
 // One line of the file. `where_` names it in errors.
@@ -132,15 +131,13 @@ class Line {
   Encoded encode_chat(const Json& messages) const {
     if (text_.chat_template == nullptr)
       fail(Errc::bad_file, "{}: found a chat, but the model has no chat template; expected text", where_);
-    const MarkedText whole = render(messages, false);
     Encoded encoded;
-    encoded.tokens = text_.tokenizer->encode(whole);
-    if (mask_prompt_) encoded.prompt_tokens = prompt_length(messages, whole, encoded.tokens, encoded.parted);
+    encoded.tokens = text_.tokenizer->encode(render(messages, false));
+    if (mask_prompt_) encoded.prompt_tokens = prompt_length(messages, encoded.tokens);
     return encoded;
   }
 
-  size_t prompt_length(const Json& messages, const MarkedText& whole, const std::vector<int32_t>& tokens,
-                       bool& parted) const {
+  size_t prompt_length(const Json& messages, const std::vector<int32_t>& tokens) const {
     Json::Array before = messages.as_array();
     const bool assistant = before.back().find("role")->as_string() == "assistant";
     before.pop_back();
@@ -153,7 +150,6 @@ class Line {
     const size_t length = static_cast<size_t>(differ.second - tokens.begin());
     if (length == tokens.size())
       fail(Errc::bad_file, "{}: the completion is empty: all {} tokens belong to the prompt", where_, length);
-    parted = !whole.text.starts_with(prompt.text);
     return length;
   }
 
@@ -163,21 +159,25 @@ class Line {
   bool mask_prompt_;
 };
 
-void add(Encoded&& encoded, const std::string& where, const DatasetOptions& options, Dataset& dataset) {
+void add(Encoded&& encoded, const std::string& where, const DatasetText& text, const DatasetOptions& options,
+         Dataset& dataset) {
   const size_t limit = static_cast<size_t>(options.max_seq_length);
   if (encoded.tokens.size() < 2)
     fail(Errc::bad_file, "{}: found {} tokens, expected at least 2", where, encoded.tokens.size());
+  for (const int32_t token : encoded.tokens)
+    if (token >= text.vocab_size)
+      fail(Errc::bad_file, "{}: found token {}, expected one of the model's {}: tokenizer and model do not fit", where,
+           token, text.vocab_size);
   dataset.longest = std::max(dataset.longest, static_cast<int64_t>(encoded.tokens.size()));
+  if (encoded.prompt_tokens >= limit) {
+    ++dataset.left_out;
+    return;
+  }
   if (encoded.tokens.size() > limit) {
     ++dataset.truncated;
     encoded.tokens.resize(limit);
     encoded.tokens.shrink_to_fit();
   }
-  if (encoded.prompt_tokens >= limit) {
-    ++dataset.left_out;
-    return;
-  }
-  dataset.parted += encoded.parted ? 1 : 0;
   dataset.examples.push_back({std::move(encoded.tokens), static_cast<int>(encoded.prompt_tokens)});
 }
 
@@ -187,7 +187,7 @@ Dataset load_dataset(const std::filesystem::path& file, const DatasetText& text,
   CHECK(text.tokenizer != nullptr && options.max_seq_length >= 2);
   Dataset dataset;
   for_each_json_line(file, [&](const Json& json, const std::string& where) {
-    add(Line(json, where, text, options.mask_prompt).encode(), where, options, dataset);
+    add(Line(json, where, text, options.mask_prompt).encode(), where, text, options, dataset);
   });
   if (dataset.examples.empty() && dataset.left_out > 0)
     fail(Errc::bad_file, "{}: the prompts of all {} examples fill max_seq_length, {}: there is nothing to learn",

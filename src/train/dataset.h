@@ -25,10 +25,9 @@ struct Example {
 
 struct Dataset {
   std::vector<Example> examples;  // in file order
-  int64_t truncated = 0;          // examples that were longer than max_seq_length
+  int64_t truncated = 0;          // examples that were longer than max_seq_length and were cut
   int64_t longest = 0;            // tokens of the longest one before it was truncated
   int64_t left_out = 0;           // examples whose prompt alone fills max_seq_length: nothing of them is trained on
-  int64_t parted = 0;             // examples whose prompt the template writes otherwise once an answer follows
 };
 
 struct DatasetOptions {
@@ -40,7 +39,8 @@ struct DatasetOptions {
 struct DatasetText {
   const Tokenizer* tokenizer = nullptr;
   const ChatTemplate* chat_template = nullptr;
-  int32_t eos_token = -1;  // behind "text"
+  int32_t eos_token = -1;          // behind "text"
+  int64_t vocab_size = INT32_MAX;  // the model's: tokens must be below it
 };
 
 // Reads a file line by line; of the file no more than a line is in memory. Throws Error(not_found) for a missing file,

@@ -191,11 +191,14 @@ class Fuser {
   void place_parameter(const std::string& name, const ConstTensor& tensor) {
     static constexpr std::string_view kWeight = ".weight";
     Plan& plan = plan_of(name.ends_with(kWeight) ? name.substr(0, name.size() - kWeight.size()) : name);
-    if (plan.stored().mode != QuantMode::none)
-      fail(Errc::bad_file, "{}: {}: found a whole parameter, but the model's is quantised", options_.adapter.string(),
-           name);
-    Shape shape = plan.weight.weight.shape;
-    if (!plan.weight.parts.empty()) shape = Shape{plan.weight.experts, plan.weight.out, plan.weight.in};
+    if (plan.format.quantization.mode != QuantMode::none)
+      fail(Errc::bad_file,
+           "{}: {}: found a whole parameter, but the model's is quantised: --dequantize writes a plain model",
+           options_.adapter.string(), name);
+    const WeightView& w = plan.weight;
+    const Shape shape = plan.is_norm()  ? w.weight.shape
+                        : w.experts > 0 ? Shape{w.experts, w.out, w.in}
+                                        : Shape{w.out, w.in};
     if (tensor.shape != shape ||
         (tensor.dtype != DType::f32 && tensor.dtype != DType::bf16 && tensor.dtype != DType::f16))
       fail(Errc::bad_file, "{}: {}: found {} {}, expected BF16, F16 or F32 {} as in the model",
@@ -374,6 +377,7 @@ class Fuser {
       narrow(values, dtype, bytes);
       writer.write(bytes);
     }
+    ++report_.replaced;
     work_done(size_of(plan));
   }
 

@@ -40,6 +40,7 @@ struct FuseReport {
   std::vector<FusedModule> modules;  // the tuned ones, in the model's order
   TuningLoss quantized;              // over those that were quantised again; empty where there are none
   TuningLoss plain;                  // over the others: what bfloat16 or float16 rounds away; never a reason to refuse
+  int64_t replaced = 0;              // whole parameters that a full fine-tune brought
   uint64_t bytes = 0;                // of the weights written
 };
 

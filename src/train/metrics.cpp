@@ -76,7 +76,7 @@ void MetricsFile::append(const ValidationMetrics& metrics) {
 }
 
 void keep_metrics(const std::filesystem::path& path, int64_t iterations) {
-  if (!std::filesystem::exists(path)) return;
+  if (std::error_code error; !std::filesystem::exists(path, error)) return;
   std::string kept;
   if (iterations > 0)
     for_each_line(path, [&](std::string_view line, const Json& json) {

@@ -37,7 +37,7 @@ void Optimizer::step(float learning_rate, float gradient_scale) {
   parameters_.publish();
 }
 
-// g += decay value; velocity = momentum velocity + (1 - dampening, or 1 at first) g;
+// g += decay value; velocity = momentum velocity + (1 - dampening) g;
 // value -= rate (g + momentum velocity with Nesterov's, else velocity).
 void Optimizer::descend(size_t i, float learning_rate, float gradient_scale) {
   const Parameter& p = parameters_.all()[i];
@@ -46,7 +46,7 @@ void Optimizer::descend(size_t i, float learning_rate, float gradient_scale) {
   else if (gradient_scale != 1.0f)
     training_.scale_and_add(p.gradient, gradient_scale, p.gradient, 0.0f);
   if (config_.momentum == 0) return training_.scale_and_add(p.value, 1.0f, p.gradient, -learning_rate);
-  training_.scale_and_add(first_[i], config_.momentum, p.gradient, steps_ > 1 ? 1.0f - config_.dampening : 1.0f);
+  training_.scale_and_add(first_[i], config_.momentum, p.gradient, 1.0f - config_.dampening);
   if (config_.nesterov) training_.scale_and_add(p.value, 1.0f, p.gradient, -learning_rate);
   training_.scale_and_add(p.value, 1.0f, first_[i], -learning_rate * (config_.nesterov ? config_.momentum : 1.0f));
 }

@@ -7,25 +7,10 @@
 
 #include "format/quantization.h"
 #include "tensor/widen.h"
+#include "train/random.h"
 
 namespace inkstone {
 namespace {
-
-// splitmix64 (Steele, Lea, Flood 2014).
-class Uniform {
- public:
-  explicit Uniform(uint64_t seed) : state_(seed) {}
-  // In [-1, 1).
-  float next() {
-    uint64_t z = state_ += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return static_cast<float>((z ^ (z >> 31)) >> 40) * 0x1p-23f - 1.0f;
-  }
-
- private:
-  uint64_t state_;
-};
 
 using ForLinear = std::function<void(const std::string& key, Linear& linear)>;
 
@@ -107,20 +92,16 @@ void Parameters::add_adapter(Linear& linear, const AdapterConfig& config, uint64
   const int64_t experts = linear.weight.experts, stack = std::max<int64_t>(experts, 1), rank = config.rank;
   if (dora && experts > 0) fail(Errc::unsupported, "{}: DoRA on experts", linear.name());
   const Shape a_shape{stack, rank, linear.in()}, b_shape{stack, linear.out(), rank};
-  if (linear.lora == nullptr) {
-    Device& device = model_->device();
-    auto lora = std::make_unique<Lora>();
-    lora->rank = config.rank;
-    lora->scale = config.scale;
-    std::vector<float> a(static_cast<size_t>(a_shape.elements()));
-    Uniform uniform(seed);
-    for (float& value : a) value = uniform.next() / std::sqrt(static_cast<float>(linear.in()));
-    lora->a = device.upload(a);
-    lora->b = device.allocate(static_cast<size_t>(b_shape.elements()) * sizeof(float));
-    linear.lora = std::move(lora);
-  }
+  Device& device = model_->device();
+  linear.lora = std::make_unique<Lora>();
   Lora& lora = *linear.lora;
-  CHECK(lora.rank == config.rank);
+  lora.rank = config.rank;
+  lora.scale = config.scale;
+  std::vector<float> values(static_cast<size_t>(a_shape.elements()));
+  SplitMix64 random(seed);
+  for (float& value : values) value = random.uniform() / std::sqrt(static_cast<float>(linear.in()));
+  lora.a = device.upload(values);
+  lora.b = device.allocate(static_cast<size_t>(b_shape.elements()) * sizeof(float));
   LinearGradient& gradient = linears_[&linear];
   gradient.a = add(linear.name() + ".lora_a", lora.a.view(DType::f32, a_shape), experts == 0);
   gradient.b = add(linear.name() + ".lora_b", lora.b.view(DType::f32, b_shape), experts == 0);

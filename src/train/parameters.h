@@ -27,8 +27,8 @@ class Parameters {
  public:
   // New adapters on the linears of the last `config.num_layers` layers whose names within the layer are among
   // config.keys (none: all of them), as mlx_lm begins: a uniform within 1 / sqrt(in), b zero, m the norms of W's rows.
-  // Where an adapter of the same kind and rank is attached already, it goes on learning. Throws Error(usage) for a key
-  // that no layer has, Error(unsupported) for DoRA on experts or a device that cannot train.
+  // Throws Error(usage) for a key that no layer has, Error(unsupported) for DoRA on experts or a device that cannot
+  // train.
   static Parameters adapters(Qwen3& model, const AdapterConfig& config, uint64_t seed);
   // The weights of the last `num_layers` layers, widened to float32; -1: of all layers, the embedding, the head and the
   // last norm. Throws Error(unsupported) as above.

@@ -213,11 +213,12 @@ void read_lora(Fields& root, LoraParameters& lora) {
   fields.finish();
 }
 
-// What mlx_lm knows and this program does not do: fine where it says "off".
+// What mlx_lm knows and this program does not do: fine where it says "off", or changes no result.
 void read_foreign(Fields& root) {
-  for (const char* key :
-       {"trust_remote_code", "report_to", "project_name", "wandb", "hf_dataset", "config", "clear_cache_threshold",
-        "prompt_feature", "completion_feature", "chat_feature", "text_feature"}) {
+  root.take("trust_remote_code");
+  root.take("clear_cache_threshold");
+  for (const char* key : {"report_to", "project_name", "wandb", "hf_dataset", "config", "prompt_feature",
+                          "completion_feature", "chat_feature", "text_feature"}) {
     const YamlNode* node = root.take(key);
     if (node == nullptr) continue;
     const bool off = node->kind == YamlNode::Kind::scalar && (node->text == "false" || node->text == "0");
@@ -277,25 +278,10 @@ const char* optimizer_name(OptimizerKind kind) {
   return "?";
 }
 
-const char* fine_tune_name(FineTuneType type) {
-  switch (type) {
-    case FineTuneType::lora: return "lora";
-    case FineTuneType::dora: return "dora";
-    case FineTuneType::full: return "full";
-  }
-  return "?";
-}
-
 OptimizerKind parse_optimizer(std::string_view name) {
   for (const OptimizerKind kind : kOptimizers)
     if (name == optimizer_name(kind)) return kind;
   fail(Errc::unsupported, "optimizer: found {}, expected adam, adamw or sgd: there are no others here", name);
-}
-
-FineTuneType parse_fine_tune_type(std::string_view name) {
-  for (const FineTuneType type : {FineTuneType::lora, FineTuneType::dora, FineTuneType::full})
-    if (name == fine_tune_name(type)) return type;
-  fail(Errc::unsupported, "fine_tune_type: found {}, expected lora, dora or full", name);
 }
 
 std::array<OptimizerConfig, 3> default_optimizers() {
@@ -323,8 +309,10 @@ void TrainConfig::validate() const {
   at_least("lora_parameters.rank", lora_parameters.rank, 1);
   at_least("early_stop", early_stop, 0);
   or_all("num_layers", num_layers);
+  if (num_layers == 0) fail(Errc::usage, "num_layers: found 0, expected at least 1, or -1 for all");
   or_all("val_batches", val_batches);
   or_all("test_batches", test_batches);
+  if (test_batches == 0) fail(Errc::usage, "test_batches: found 0, expected at least 1, or -1 for all");
   if (!(learning_rate >= 0 && learning_rate <= kLargest))
     fail(Errc::usage, "learning_rate: found {}, expected a number from 0 to {}", learning_rate, kLargest);
   if (!(max_grad_norm >= 0 && max_grad_norm <= 1e30))
@@ -336,6 +324,9 @@ void TrainConfig::validate() const {
          "lora_parameters.dropout: found {}, expected 0: dropout is not done here yet; fewer iterations, early_stop or "
          "a smaller rank also keep from learning by heart",
          lora_parameters.dropout);
+  const OptimizerConfig& sgd = optimizer_configs[static_cast<size_t>(OptimizerKind::sgd)];
+  if (sgd.nesterov && (sgd.momentum == 0 || sgd.dampening != 0))
+    fail(Errc::usage, "optimizer_config.sgd: nesterov: found without momentum or with dampening");
   schedule();
 }
 

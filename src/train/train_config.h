@@ -18,11 +18,9 @@
 namespace inkstone {
 
 const char* optimizer_name(OptimizerKind kind);  // "adam"
-const char* fine_tune_name(FineTuneType type);   // "lora"
 
-// "adam", "lora". Throw Error(unsupported) with what there is.
+// Throws Error(unsupported) with what there is.
 OptimizerKind parse_optimizer(std::string_view name);
-FineTuneType parse_fine_tune_type(std::string_view name);
 
 std::array<OptimizerConfig, 3> default_optimizers();  // by OptimizerKind
 
@@ -74,7 +72,7 @@ struct TrainConfig {
 
 // mlx_lm's configuration file (-c): a YAML mapping of the names above. Absent keys keep their defaults. Unknown keys,
 // wrong types and values out of range throw Error(bad_file) with the key and its line; options of mlx_lm's that have no
-// meaning here are accepted where they are off (report_to, trust_remote_code, ...) and Error(unsupported) otherwise, as
+// meaning here are accepted where they are off (report_to, hf_dataset, ...) and Error(unsupported) otherwise, as
 // are other optimisers. No aliases, no tags, no more than 64 KiB.
 TrainConfig parse_train_config(std::string_view yaml, std::string_view origin);
 TrainConfig load_train_config(const std::filesystem::path& file);

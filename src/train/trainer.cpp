@@ -22,10 +22,10 @@ constexpr std::string_view kAdapters = "_adapters.safetensors";
 constexpr const char* kState = "_state.safetensors";
 constexpr const char* kProgress = "progress";  // one number each: iterations, updates, targets, best, worse
 
-// "0000100_state.safetensors" beside "0000100_adapters.safetensors"; empty for another name.
+// "0000100_state.safetensors" beside "0000100_adapters.safetensors".
 std::filesystem::path state_path(const std::filesystem::path& adapter_file) {
   const std::string name = adapter_file.filename().string();
-  if (!name.ends_with(kAdapters) || name.size() == kAdapters.size()) return {};
+  CHECK(name.ends_with(kAdapters));
   return adapter_file.parent_path() / (name.substr(0, name.size() - kAdapters.size()) + kState);
 }
 
@@ -37,9 +37,11 @@ Trainer::Trainer(Qwen3& model, Parameters& parameters, const TrainConfig& config
       config_(config),
       train_(train),
       valid_(valid),
-      optimizer_(parameters, config.optimizer, config.optimizer_configs[static_cast<size_t>(config.optimizer)]),
+      optimizer_(parameters, config.optimizer, config.optimizer_config()),
       backward_(model, parameters, config.grad_checkpoint),
-      rate_(config.schedule()) {}
+      rate_(config.schedule()) {
+  if (config.train) batch_at(0);
+}
 
 // Iterations walk through one epoch's batches after the other's, so the number alone says which one is next.
 const std::vector<size_t>& Trainer::batch_at(int iteration) {
@@ -60,16 +62,27 @@ TrainBatch Trainer::make_batch(const Dataset& data, const std::vector<size_t>& i
   return batch;
 }
 
-double Trainer::loss(const Dataset& data, int batches) {
-  const int size = std::min(config_.batch_size, static_cast<int>(data.examples.size()));
+std::optional<double> Trainer::loss(const Dataset& data, int batches, const std::function<bool()>& stop) {
+  const int count = static_cast<int>(data.examples.size()), size = std::min(config_.batch_size, count);
   auto all = make_batches(data.examples.size(), size, config_.seed);
-  if (batches >= 0 && all.size() > static_cast<size_t>(batches)) all.resize(static_cast<size_t>(batches));
+  if (batches < 0) {  // no example is left over
+    std::vector<bool> used(data.examples.size());
+    for (const auto& batch : all)
+      for (const size_t index : batch) used[index] = true;
+    std::vector<size_t> rest;
+    for (size_t i = 0; i < used.size(); ++i)
+      if (!used[i]) rest.push_back(i);
+    if (!rest.empty()) all.push_back(std::move(rest));
+  } else if (all.size() > static_cast<size_t>(batches)) {
+    all.resize(static_cast<size_t>(batches));
+  }
   double sum = 0;
   int64_t targets = 0;
   for (const std::vector<size_t>& indices : all) {
     const TrainBatch batch = make_batch(data, indices);
     sum += backward_.loss(batch);
     targets += batch.target_count();
+    if (stop && stop()) return std::nullopt;
   }
   return targets > 0 ? sum / static_cast<double>(targets) : 0;
 }
@@ -78,15 +91,15 @@ double Trainer::loss(const Dataset& data, int batches) {
 bool Trainer::validate(int iteration, const TrainerEvents& events) {
   if (valid_ == nullptr || config_.val_batches == 0) return true;
   const auto start = Clock::now();
-  const double found = loss(*valid_, config_.val_batches);
-  events.on_validation({iteration, found, seconds_since(start)});
-  worse_ = found < best_ ? 0 : worse_ + 1;
-  best_ = std::min(best_, found);
+  const std::optional<double> found = loss(*valid_, config_.val_batches, events.stop);
+  if (!found) return true;  // whoever wants to stop is asked again
+  events.on_validation({iteration, *found, seconds_since(start)});
+  worse_ = *found < best_ ? 0 : worse_ + 1;
+  best_ = std::min(best_, *found);
   return config_.early_stop == 0 || worse_ < config_.early_stop;
 }
 
-// Each batch' gradient is that of its mean loss, divided by the batches of an update, as in mlx_lm. Adapters are saved
-// between updates only, so that a resume needs no gradients.
+// Each batch' gradient is that of its mean loss, divided by the batches of an update, as in mlx_lm.
 TrainEnd Trainer::run(const TrainerEvents& events) {
   const auto start = Clock::now();
   const int first = done_;
@@ -96,7 +109,6 @@ TrainEnd Trainer::run(const TrainerEvents& events) {
   bool to_save = false;
   parameters_.clear_gradients();
   TrainEnd end = TrainEnd::finished;
-  batch_at(done_);  // too few examples: said before anything is computed
   if (done_ == 0) validate(0, events);
   validation_seconds = seconds_since(start);
   while (done_ < config_.iters && end == TrainEnd::finished) {
@@ -121,6 +133,7 @@ TrainEnd Trainer::run(const TrainerEvents& events) {
       parameters_.clear_gradients();
     }
     trained_tokens_ += batch.target_count();
+    if (update) updated_tokens_ = trained_tokens_;
     since_loss += sum;
     since_targets += batch.target_count();
     ++since_iterations;
@@ -154,15 +167,16 @@ TrainEnd Trainer::run(const TrainerEvents& events) {
   return end;
 }
 
-// The state first: an adapter file that is there has its state beside it.
+// The state first: an adapter file that is there has its state beside it. Gradients are not saved: where the batches of
+// an update are not complete, a resume begins with the first of them again.
 void Trainer::save(int iteration, const TrainerEvents& events) {
   const std::filesystem::path folder = config_.adapter_path;
-  write_adapter_config(folder, train_config_json(config_));
   const std::filesystem::path numbered = folder / adapter_checkpoint_name(iteration);
   std::map<std::string, ConstTensor, std::less<>> state;
   for (const auto& [name, tensor] : optimizer_.state()) state[name] = tensor;
-  const double progress[] = {static_cast<double>(done_), static_cast<double>(optimizer_.steps()),
-                             static_cast<double>(trained_tokens_), best_, static_cast<double>(worse_)};
+  const double progress[] = {static_cast<double>(done_ - done_ % config_.grad_accumulation_steps),
+                             static_cast<double>(optimizer_.steps()), static_cast<double>(updated_tokens_), best_,
+                             static_cast<double>(worse_)};
   state[kProgress] = {reinterpret_cast<const std::byte*>(progress), DType::f64, {std::ssize(progress)}};
   write_safetensors(state_path(numbered), state);
 
@@ -180,7 +194,6 @@ void Trainer::save(int iteration, const TrainerEvents& events) {
 int Trainer::resume(const std::filesystem::path& adapter_file) {
   parameters_.load(Safetensors(adapter_file));
   const std::filesystem::path beside = state_path(adapter_file);
-  if (beside.empty() || !std::filesystem::exists(beside)) return 0;
   const Safetensors file(beside);
   const auto take = [&](const std::string& name, DType dtype, const Shape& shape, void* to) {
     const ConstTensor* tensor = file.find(name);
@@ -199,7 +212,7 @@ int Trainer::resume(const std::filesystem::path& adapter_file) {
   };
   done_ = static_cast<int>(std::min<int64_t>(count(progress[0]), std::numeric_limits<int>::max()));
   optimizer_.resume_at(count(progress[1]));
-  trained_tokens_ = count(progress[2]);
+  trained_tokens_ = updated_tokens_ = count(progress[2]);
   best_ = progress[3];
   worse_ = static_cast<int>(std::min<int64_t>(count(progress[4]), 1'000'000));
   return done_;

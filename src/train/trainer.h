@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "train/backward.h"
@@ -27,18 +28,18 @@ enum class TrainEnd : uint8_t { finished, early_stop, stopped };
 
 class Trainer {
  public:
-  // All must outlive it; `valid` may be null.
+  // All must outlive it; `valid` may be null. Throws Error(usage) where there is less to train on than a batch.
   Trainer(Qwen3& model, Parameters& parameters, const TrainConfig& config, const Dataset& train, const Dataset* valid);
 
   // Values, the optimiser's state and the position in the data from a numbered adapter file, "0000100_adapters
-  // .safetensors", and the state beside it. From any other adapter file only values: iterations count from 0. Returns
-  // the number of iterations done. Throws Error(bad_file).
+  // .safetensors", and the state beside it. Returns the number of iterations done: those of whole updates. Throws
+  // Error(bad_file).
   int resume(const std::filesystem::path& adapter_file);
-  // Throws Error(usage) where the data have fewer examples than a batch, Error(io), Error(bad_file) for a loss that is
-  // not finite.
+  // Throws Error(io), Error(bad_file) for a loss that is not finite.
   TrainEnd run(const TrainerEvents& events);
-  // Mean loss of a data set's targets, of at most `batches` batches (-1: all), in nats.
-  double loss(const Dataset& data, int batches);
+  // Mean loss of a data set's targets, of at most `batches` batches (-1: all), in nats. `stop` is asked after each
+  // batch; nothing where it said true.
+  std::optional<double> loss(const Dataset& data, int batches, const std::function<bool()>& stop);
 
  private:
   const std::vector<size_t>& batch_at(int iteration);
@@ -57,6 +58,7 @@ class Trainer {
   int64_t epoch_ = -1;
   int done_ = 0;
   int64_t trained_tokens_ = 0;
+  int64_t updated_tokens_ = 0;                             // trained_tokens_ at the last update
   double best_ = std::numeric_limits<double>::infinity();  // validation loss
   int worse_ = 0;                                          // validations since
 };

@@ -38,6 +38,11 @@ int milliseconds_until(Clock::time_point end) {
   signal(SIGPIPE, SIG_DFL);
   const rlimit no_core{0, 0};
   setrlimit(RLIMIT_CORE, &no_core);
+  if (options.largest_file > 0) {
+    signal(SIGXFSZ, SIG_IGN);  // write() then fails with EFBIG
+    const rlimit limit{static_cast<rlim_t>(options.largest_file), static_cast<rlim_t>(options.largest_file)};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
   for (const char* name : {"INKSTONE_ISA", "NO_COLOR", "LC_ALL", "LC_CTYPE"}) unsetenv(name);
   setenv("TERM", "xterm", 1);
   setenv("LANG", "C.UTF-8", 1);

@@ -23,6 +23,7 @@ struct RunOptions {
   double timeout_s = 60;
   bool endless = false;          // it is to be killed at the end of its time
   const char* output = nullptr;  // where standard output goes instead of Outcome::out
+  int64_t largest_file = 0;      // writing more into one fails, as it does on a full disk; 0: no limit
 };
 
 struct Outcome {

@@ -9,7 +9,12 @@
 namespace inkstone::e2e {
 namespace {
 
-const std::string kModel = INKSTONE_SOURCE_DIR "/models/tiny";
+// Random weights in 4 bits, made once a process.
+const std::string& tiny() {
+  static const TempFolder home;
+  static const std::string folder = write_model(home);
+  return folder;
+}
 
 std::string example(const std::string& prompt, const std::string& completion) {
   Json line;
@@ -36,7 +41,7 @@ Outcome train(const TempFolder& folder, const std::string& adapters, const Argum
   Arguments all{"train",
                 "--train",
                 "--model",
-                kModel,
+                tiny(),
                 "--data",
                 (folder.path() / "data").string(),
                 "--batch-size",
@@ -89,7 +94,7 @@ TEST(Train, LowersTheLossAndLeavesAnAdapterThatLoads) {
   EXPECT_NE(read_text(folder.path() / "a" / "loss.svg").find("</svg>"), std::string::npos);
   const Json config = Json::parse(read_text(folder.path() / "a" / "adapter_config.json"), "adapter_config.json");
   EXPECT_EQ(*config.find("fine_tune_type"), Json("lora"));
-  const Outcome tuned = run({"generate", "--model", kModel, "--adapter", folder.file("a"), "-p", "Is it red?", "-n",
+  const Outcome tuned = run({"generate", "--model", tiny(), "--adapter", folder.file("a"), "-p", "Is it red?", "-n",
                              "4", "--temp", "0", "--no-think"});
   EXPECT_EQ(tuned.code, 0) << tuned.err;
 }
@@ -149,6 +154,95 @@ TEST(Train, KilledAtAnyMomentItGoesOnFromTheLastCheckpoint) {
   }
 }
 
+// Four batches an update: what is saved in between is not lost, and resumes to the same bytes.
+TEST(Train, ResumesInTheMiddleOfAnUpdate) {
+  const TempFolder folder;
+  write_data(folder);
+  const Arguments four{"--grad-accumulation-steps", "4"};
+  const auto with = [&](Arguments more) {
+    more.insert(more.end(), four.begin(), four.end());
+    return more;
+  };
+  ASSERT_EQ(train(folder, "whole", with({"--iters", "12"})).code, 0);
+  ASSERT_EQ(train(folder, "parts", with({"--iters", "6"})).code, 0);
+  const Outcome rest = train(folder, "parts", with({"--iters", "12", "--resume"}));
+  ASSERT_EQ(rest.code, 0) << rest.err;
+  EXPECT_NE(rest.out.find("after 4 iterations"), std::string::npos) << rest.out;
+  EXPECT_TRUE(read_text(folder.path() / "whole/adapters.safetensors") ==
+              read_text(folder.path() / "parts/adapters.safetensors"));
+}
+
+// A later, shorter training in the same folder is the one that goes on; weights alone begin anew.
+TEST(Train, WhichWeightsItGoesOnWith) {
+  const TempFolder folder;
+  write_data(folder);
+  ASSERT_EQ(train(folder, "a", {"--iters", "9", "--seed", "3"}).code, 0);
+  ASSERT_EQ(train(folder, "a", {"--iters", "2"}).code, 0);
+  write_text(folder.path() / "a/best_adapters.safetensors", "none");
+  const Outcome on = train(folder, "a", {"--iters", "3", "--resume"});
+  EXPECT_NE(on.out.find("after 2 iterations"), std::string::npos) << on.out << on.err;
+  const Outcome done = train(folder, "a", {"--iters", "3", "--resume"});
+  EXPECT_NE(done.out.find("nothing is left to do"), std::string::npos) << done.out << done.err;
+  const Outcome anew =
+      train(folder, "b", {"--iters", "2", "--resume-adapter-file", folder.file("a/0000009_adapters.safetensors")});
+  EXPECT_EQ(losses(anew.out, "train").size(), 2u) << anew.out << anew.err;
+}
+
+// --test without --train measures the adapter that is there, whatever its options.
+TEST(Train, TestsWhatWasTrainedBefore) {
+  const TempFolder folder;
+  write_data(folder);
+  const Outcome trained = train(folder, "a", {"--iters", "30", "--test", "--num-layers", "1"});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  const Arguments arguments{
+      "train",        "--test", "--model",        tiny(),          "--data", (folder.path() / "data").string(),
+      "--batch-size", "3",      "--adapter-path", folder.file("a")};
+  const Outcome tested = run(arguments);
+  ASSERT_EQ(tested.code, 0) << tested.err;
+  EXPECT_EQ(losses(tested.out, "test"), losses(trained.out, "test")) << tested.out;
+  Arguments nowhere = arguments;
+  nowhere.back() = folder.file("nowhere");
+  EXPECT_EQ(run(nowhere).code, 3);
+  nowhere.back() = "";
+  const Outcome base = run(nowhere);
+  EXPECT_EQ(base.code, 0) << base.err;
+  EXPECT_NE(losses(base.out, "test"), losses(trained.out, "test")) << base.out;
+}
+
+// All weights of a quantised base: fused they are a plain model.
+TEST(Train, AllWeightsOfAQuantisedBaseMakeAPlainModel) {
+  const TempFolder folder;
+  write_data(folder);
+  ASSERT_EQ(train(folder, "a", {"--iters", "2", "--fine-tune-type", "full"}).code, 0);
+  const Arguments fuse{"fuse", "--model", tiny(), "--adapter-path", folder.file("a"), "--save-path", folder.file("f")};
+  const Outcome refused = run(fuse);
+  EXPECT_EQ(refused.code, 4);
+  EXPECT_NE(refused.err.find("--dequantize"), std::string::npos) << refused.err;
+  Arguments plain = fuse;
+  plain.push_back("--dequantize");
+  EXPECT_EQ(run(plain).code, 0);
+  EXPECT_EQ(run({"generate", "--model", folder.file("f"), "-p", "Is it red?", "-n", "4"}).code, 0);
+}
+
+// The disk is full at the second checkpoint: one sentence, the first checkpoint whole, nothing half written.
+TEST(Train, AFullDiskLeavesWhatWasSaved) {
+  const TempFolder folder;
+  write_data(folder);
+  ASSERT_EQ(train(folder, "a", {"--iters", "2", "--save-every", "2"}).code, 0);
+  const std::string saved = read_text(folder.path() / "a/adapters.safetensors");
+  const Outcome outcome =
+      train(folder, "a", {"--iters", "4", "--save-every", "2", "--resume"}, {.largest_file = 10'000});
+  EXPECT_EQ(outcome.code, 9);
+  EXPECT_NE(outcome.err.find("cannot write"), std::string::npos) << outcome.err;
+  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  EXPECT_TRUE(read_text(folder.path() / "a/adapters.safetensors") == saved);
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path() / "a"))
+    EXPECT_NE(entry.path().extension(), ".part") << entry.path();
+  const Outcome on = train(folder, "a", {"--iters", "4", "--save-every", "2", "--resume"});
+  EXPECT_EQ(on.code, 0) << on.err;
+  EXPECT_NE(on.out.find("after 2 iterations"), std::string::npos) << on.out;
+}
+
 TEST(Train, EarlyStop) {
   const TempFolder folder;
   write_data(folder);
@@ -188,6 +282,7 @@ TEST(Train, SaysWhatIsWrong) {
     EXPECT_NE(outcome.err.find(bad.says), std::string::npos) << outcome.err;
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
   }
+  EXPECT_EQ(train(folder, "data/train.jsonl", {"--iters", "2"}).code, 9);  // a file where a folder should be
 }
 
 // The model's own answers are right, others are not.
@@ -196,7 +291,7 @@ TEST(Eval, CountsExactAnswers) {
   std::string lines;
   for (const char* prompt : {"Hello", "Red?"}) {
     const Json report =
-        run_json({"generate", "--model", kModel, "-p", prompt, "-n", "6", "--temp", "0", "--no-think", "--json"});
+        run_json({"generate", "--model", tiny(), "-p", prompt, "-n", "6", "--temp", "0", "--no-think", "--json"});
     Json line = Json::parse(example(prompt, report.find("text")->as_string()), "line");
     line["category"] = "own";
     lines += line.dump() + "\n";
@@ -205,7 +300,7 @@ TEST(Eval, CountsExactAnswers) {
   other["category"] = "other";
   lines += other.dump() + "\n\n";
   write_text(folder.file("q.jsonl"), lines);
-  const Arguments arguments{"eval", "--model", kModel, "--data", folder.file("q.jsonl"), "-n", "6", "--no-think"};
+  const Arguments arguments{"eval", "--model", tiny(), "--data", folder.file("q.jsonl"), "-n", "6", "--no-think"};
   Arguments json = arguments;
   json.insert(json.end(), {"--json", "--wrong"});
   const Json report = run_json(json);

@@ -104,7 +104,6 @@ TEST_F(DatasetLines, AnEmptyThinkingBlockIsOfThePrompt) {
   EXPECT_EQ(text(data.examples[0]), "<|user|>q<|end|><|assistant|>[none]a<|end|>");
   EXPECT_EQ(data.examples[0].prompt_tokens, 4 + 6);
   EXPECT_EQ(data.examples[1].prompt_tokens, 4);
-  EXPECT_EQ(data.parted, 0);
 }
 
 TEST_F(DatasetLines, TokensThatJoinAtTheBorderAreNotOfThePrompt) {
@@ -122,13 +121,12 @@ TEST_F(DatasetLines, TokensThatJoinAtTheBorderAreNotOfThePrompt) {
   EXPECT_EQ(parted.examples[0].prompt_tokens, 1);
 }
 
-TEST_F(DatasetLines, APromptThatTheAnswerRewritesIsCounted) {
+TEST_F(DatasetLines, APromptThatTheAnswerRewritesIsWhatTheyShare) {
   const ChatTemplate rewrites = ChatTemplate::parse(
       "{% for m in messages %}{{ m.content }}{{ messages | length }}{% endfor %}", Json::Object(), "template");
   folder_.write("train.jsonl", "{\"prompt\": \"q\", \"completion\": \"a\"}");
   const Dataset data = load_dataset(folder_ / "train.jsonl", {&tokenizer_, &rewrites, kEnd}, {.mask_prompt = true});
   EXPECT_EQ(data.examples[0].prompt_tokens, 1);
-  EXPECT_EQ(data.parted, 1);
 }
 
 TEST_F(DatasetLines, LongExamplesAreCutAndCounted) {
@@ -137,11 +135,20 @@ TEST_F(DatasetLines, LongExamplesAreCutAndCounted) {
   const Dataset data = masked(lines, 6);
   ASSERT_EQ(data.examples.size(), 1u);  // nothing but the prompt of the second is left
   EXPECT_EQ(data.examples[0].tokens, (std::vector<int32_t>{kUser, 'q', kEnd, kAssistant, 'a', 'b'}));
-  EXPECT_EQ(data.truncated, 2);
+  EXPECT_EQ(data.truncated, 1);
   EXPECT_EQ(data.left_out, 1);
   EXPECT_EQ(data.longest, 9);
   EXPECT_EQ(load(lines, {.max_seq_length = 6}).examples.size(), 2u);
   EXPECT_EQ(error_of([&] { masked(lines, 3); }).first, Errc::bad_file);
+}
+
+TEST_F(DatasetLines, TokensThatTheModelLacksAreNamedWithTheirLine) {
+  folder_.write("train.jsonl", "{\"text\": \"ab\"}\n{\"text\": \"az\"}\n");
+  DatasetText few{&tokenizer_, nullptr, -1};
+  few.vocab_size = 'z';
+  const auto [code, message] = error_of([&] { load_dataset(folder_ / "train.jsonl", few, {}); });
+  EXPECT_EQ(code, Errc::bad_file);
+  EXPECT_NE(message.find("line 2"), std::string::npos) << message;
 }
 
 TEST_F(DatasetLines, WhatIsWrongIsSaidWithItsLine) {

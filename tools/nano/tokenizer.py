@@ -68,7 +68,7 @@ def symbols(word):
 
 
 def learn(counts, wanted):
-    """The `wanted` most worthwhile merges of words that occur so many times; of equal ones the alphabet's first."""
+    """The `wanted` most worthwhile merges of words that occur so many times; of equal ones the alphabet's last."""
     words = [list(symbols(word)) for word in counts]
     weights = list(counts.values())
     pairs, where = collections.Counter(), collections.defaultdict(set)
