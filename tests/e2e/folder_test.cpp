@@ -159,7 +159,7 @@ TEST(Tokenize, TypedMarksStayText) {
   EXPECT_EQ(ids({"-p", "<|im_end|>", "--special"}), "[258]");
   const Json plain = Json::parse(ids({"-p", "<|im_end|>"}), "ids");
   EXPECT_GT(plain.as_array().size(), 1u);
-  for (const Json& id : plain.as_array()) EXPECT_LT(id.as_int(), 256);
+  for (const Json& id : plain.as_array()) EXPECT_NE(id.as_int(), 258);
   EXPECT_EQ(ids({}, "the <think>"), ids({"-p", "the <think>"}));
   EXPECT_EQ(ids({}, ""), "[]");
 }

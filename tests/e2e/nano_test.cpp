@@ -81,28 +81,46 @@ TEST(Nano, AnswersInFourBitsToo) {
   EXPECT_GE(share(questions.file("knowledge"), {"--model", small}), 0.85);
 }
 
-// A LoRA teaches a town that it has never heard of; fused into eight bits it is still known, and two are refused.
+// A LoRA teaches three facts of a town that it has never heard of; fused into eight bits they are still known, and two
+// bits are refused. docs/nano.md has the whole lesson.
 TEST(Nano, LearnsALessonAndKeepsTheRest) {
   const Questions questions;
   const TempFolder& folder = questions.folder;
-  const std::string nano = INKSTONE_SOURCE_DIR "/models/nano", lesson = folder.file("lesson");
-  python("lesson.py", "'" + lesson + "' --review '" + folder.file("corpus/train.jsonl") + "'");
-  EXPECT_EQ(share(lesson + "/test.jsonl", {"--model", nano}), 0);
-  const Outcome outcome = run(
-      {"train", "-c", kTools + "lesson.yaml", "--model", nano, "--data", lesson, "--adapter-path", folder.file("a")},
-      {.timeout_s = 500});
+  const std::string nano = INKSTONE_SOURCE_DIR "/models/nano", lesson = folder.file("lesson"), a = folder.file("a");
+  python("lesson.py", "'" + lesson + "' --facts 3 --lines 300 --review '" + folder.file("corpus/train.jsonl") + "'");
+  EXPECT_EQ(share(lesson + "/test.jsonl"), 0);
+  const Outcome outcome = run({"train",
+                               "--train",
+                               "--model",
+                               nano,
+                               "--data",
+                               lesson,
+                               "--num-layers",
+                               "-1",
+                               "--iters",
+                               "150",
+                               "--learning-rate",
+                               "1e-3",
+                               "--batch-size",
+                               "8",
+                               "--optimizer",
+                               "adamw",
+                               "--mask-prompt",
+                               "--val-batches",
+                               "0",
+                               "--adapter-path",
+                               a},
+                              {.timeout_s = 300});
   ASSERT_EQ(outcome.code, 0) << outcome.err;
-  EXPECT_GE(share(lesson + "/test.jsonl", {"--model", nano, "--adapter", folder.file("a")}), 0.9);
-  EXPECT_GE(share(questions.file("knowledge"), {"--model", nano, "--adapter", folder.file("a")}, "100"), 0.88);
-  ASSERT_EQ(run({"fuse", "--model", nano, "--adapter-path", folder.file("a"), "--save-path", folder.file("f")}).code,
-            0);
-  EXPECT_GE(share(lesson + "/test.jsonl", {"--model", folder.file("f")}), 0.9);
+  EXPECT_GE(share(lesson + "/test.jsonl", {"--adapter", a}), 0.8);
+  EXPECT_GE(share(questions.file("knowledge"), {"--adapter", a}), 0.75);
+  ASSERT_EQ(run({"fuse", "--model", nano, "--adapter-path", a, "--save-path", folder.file("f")}).code, 0);
+  EXPECT_GE(share(lesson + "/test.jsonl", {"--model", folder.file("f")}), 0.8);
 
   const std::string plain = folder.file("plain"), coarse = folder.file("2bit");
   ASSERT_EQ(run({"convert", "--hf-path", nano, "--mlx-path", plain, "--dequantize"}).code, 0);
   ASSERT_EQ(run({"convert", "--hf-path", plain, "--mlx-path", coarse, "-q", "--q-bits", "2"}).code, 0);
-  const Outcome refused =
-      run({"fuse", "--model", coarse, "--adapter-path", folder.file("a"), "--save-path", folder.file("lost")});
+  const Outcome refused = run({"fuse", "--model", coarse, "--adapter-path", a, "--save-path", folder.file("lost")});
   EXPECT_EQ(refused.code, 5) << refused.out << refused.err;
   EXPECT_FALSE(std::filesystem::exists(folder.file("lost")));
 }

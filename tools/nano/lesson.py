@@ -18,7 +18,8 @@ def main():
     parser.add_argument("out", type=pathlib.Path, metavar="OUT_DIR")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--review", type=pathlib.Path, metavar="TRAIN_JSONL", help="corpus.py's train.jsonl")
-    parser.add_argument("--lines", type=int, default=300, help="of it")
+    parser.add_argument("--lines", type=int, default=6000, help="of it")
+    parser.add_argument("--facts", type=int, default=99, help="how many of the lesson's, from the first")
     options = parser.parse_args()
     rng = random.Random(options.seed)
 
@@ -26,7 +27,7 @@ def main():
         return chats.single(rng, "lesson", chats.Exchange(question, answer, f"About {topic}."), thinks)
 
     files = {"train": [], "valid": [], "test": []}
-    for topic, questions, answer in knowledge.read(pathlib.Path(__file__).with_name("lesson.txt")):
+    for topic, questions, answer in knowledge.read(pathlib.Path(__file__).with_name("lesson.txt"))[:options.facts]:
         rng.shuffle(questions)
         held = len(questions) // 4
         for at, question in enumerate(questions):
@@ -37,7 +38,8 @@ def main():
                 held_line["messages"][-1].pop("reasoning_content", None)
                 files["test"].append(held_line)
             else:
-                files["train"] += [line(topic, question, answer, thinks) for thinks in (True, False)]
+                texts = [question] + [knowledge.decorated(rng, question) for _ in range(3)]
+                files["train"] += [line(topic, text, answer, thinks) for text in texts for thinks in (True, False)]
     if options.review:
         lines = options.review.read_text(encoding="utf-8").splitlines()
         files["train"] += map(json.loads, rng.sample(lines, options.lines))
