@@ -27,6 +27,7 @@ class Backward {
 
   void resize(const TrainBatch& batch, bool keep);
   void forward(const TrainBatch& batch, bool keep);
+  void add_attention(int i, const Tensor& x, const Tape& tape);
   void forward_layer(int i, const TrainBatch& batch, const Tensor& x, Tape& tape, const Tensor& out);
   void backward_layer(int i, const TrainBatch& batch, const Tensor& x, Tape& tape, const Tensor& dx);
   void backward_mlp(int i, Tape& tape, const Tensor& dx);
