@@ -83,10 +83,9 @@ void ModelFlags::add_without_context_to(CLI::App& verb) {
 
 std::filesystem::path ModelFlags::folder() const {
   if (model.empty()) {
-    std::fprintf(
-        stderr,
-        "No --model: this is nano, a model of three million weights inside this program. It calculates, knows\n"
-        "Inkstone and little else. --model FOLDER opens a Qwen3 model in MLX format.\n\n");
+    std::fprintf(stderr,
+                 "No --model: this is nano, a tiny model inside this program. It calculates and\n"
+                 "knows Inkstone, and little else. --model FOLDER opens a Qwen3 model in MLX format.\n\n");
     return kEmbeddedModel;
   }
   if (!file_exists(model)) fail(Errc::not_found, "--model {}: no such folder", model);

@@ -168,7 +168,7 @@ void run_train(const Flags& flags) {
   if (config.train && done < config.iters) end = run(trainer, config, done);
   if (end == TrainEnd::early_stop)
     std::printf("stopped: no better validation loss in %d validations\n", config.early_stop);
-  if (end == TrainEnd::stopped) fail(Errc::interrupted, "interrupted; saved: --resume goes on");
+  if (end == TrainEnd::stopped) fail(Errc::interrupted, "interrupted; saved: the same command with --resume goes on");
   if (test) {
     const std::optional<double> loss =
         trainer.loss(*test, config.test_batches, [] { return InterruptGuard::interrupted(); });

@@ -11,7 +11,7 @@ std::vector<std::vector<size_t>> make_batches(size_t examples, int batch_size, u
   CHECK(batch_size > 0);
   const size_t size = static_cast<size_t>(batch_size);
   if (examples < size)
-    fail(Errc::usage, "data: found {} examples, expected at least batch_size, {}", examples, batch_size);
+    fail(Errc::usage, "data: found {} examples, expected at least one batch: {} (--batch-size)", examples, batch_size);
   std::vector<size_t> order(examples);
   std::iota(order.begin(), order.end(), size_t{0});
   SplitMix64 random(seed + epoch * 0xd1b54a32d192ed03u);

@@ -224,10 +224,9 @@ class Fuser {
     const auto status = std::filesystem::status(options_.save, error);
     if (!std::filesystem::exists(status)) return;
     if (!std::filesystem::is_directory(status))
-      fail(Errc::usage, "--save-path {}: found a file, expected a folder that is new or empty", options_.save.string());
+      fail(Errc::usage, "{}: found a file, expected a folder that is new or empty", options_.save.string());
     if (!std::filesystem::is_empty(options_.save, error) || error)
-      fail(Errc::usage, "--save-path {}: found a folder that is not empty, expected a new or empty one",
-           options_.save.string());
+      fail(Errc::usage, "{}: found a folder that is not empty, expected a new or empty one", options_.save.string());
   }
 
   // Calls encode for all rows of a module in pieces; `wrote` takes each.
@@ -283,7 +282,7 @@ class Fuser {
   void make_folder() {
     std::error_code error;
     made_folder_ = std::filesystem::create_directories(options_.save, error);
-    if (error) fail(Errc::io, "--save-path {}: cannot make the folder: {}", options_.save.string(), error.message());
+    if (error) fail(Errc::io, "{}: cannot make the folder: {}", options_.save.string(), error.message());
   }
 
   void write_file(const std::string& name, std::string_view text) {
@@ -308,7 +307,7 @@ class Fuser {
     std::error_code error;
     const auto space = std::filesystem::space(options_.save, error);
     if (!error && space.available < report_.bytes)
-      fail(Errc::io, "--save-path {}: disk full: {} bytes needed, {} available", options_.save.string(), report_.bytes,
+      fail(Errc::io, "{}: disk full: {} bytes needed, {} available", options_.save.string(), report_.bytes,
            space.available);
     std::map<std::string, std::string> weight_map;
     for (size_t i = 0; i < shards.size(); ++i) {

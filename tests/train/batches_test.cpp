@@ -44,7 +44,7 @@ TEST(Batches, TooFewExamplesAreAUsageError) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), Errc::usage);
-    EXPECT_STREQ(error.what(), "data: found 2 examples, expected at least batch_size, 3");
+    EXPECT_STREQ(error.what(), "data: found 2 examples, expected at least one batch: 3 (--batch-size)");
   }
 }
 
