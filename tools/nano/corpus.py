@@ -12,20 +12,27 @@ import random
 
 import arithmetic
 import chats
+import dialogue
+import everyday
 import functions
 import knowledge
 import replies
 import smalltalk
 import spelling
 
-# Lines of the corpora and which part of them thinks: the first teaches sums above all, the second the rest.
+# Lines of the corpora and which part of them thinks: the first teaches sums above all, the second facts, the third to chat.
 LINES = {"arithmetic": (34000, 0.92), "knowledge": (18000, 0.5), "greetings": (9000, 0.5), "replies": (11000, 0.5),
          "spelling": (12000, 0.7), "tools": (10000, 0.5), "conversation": (3500, 0.6)}
 SECOND_LINES = {"arithmetic": (5000, 0.92), "knowledge": (34000, 0.5), "greetings": (3000, 0.5), "replies": (3000, 0.5),
                 "spelling": (10000, 0.7), "tools": (10000, 0.5), "conversation": (1500, 0.6)}
+THIRD_LINES = {"arithmetic": (7000, 0.92), "knowledge": (9000, 0.5), "greetings": (3000, 0.5), "replies": (3000, 0.5),
+               "spelling": (4000, 0.7), "tools": (5000, 0.5), "everyday": (11000, 0.7), "cut_short": (500, 1.0),
+               "dialogue": (20000, 0.6)}
 TASKS = {"arithmetic": arithmetic, "knowledge": knowledge, "greetings": smalltalk, "replies": replies,
-         "spelling": spelling}
-EVALUATED = {"arithmetic": 300, "knowledge": 300, "greetings": 200, "spelling": 200, "replies": 200, "tools": 200}
+         "spelling": spelling, "everyday": everyday}
+EVALUATED = {"arithmetic": 300, "knowledge": 300, "greetings": 200, "spelling": 200, "replies": 200, "tools": 200,
+             "everyday": 200, "dialogue": 200}
+SAMPLES = {"tools": functions.sample, "dialogue": dialogue.sample}
 VALID = 400
 SMALL = 20  # the small corpus is the first one's twentieth
 
@@ -42,14 +49,13 @@ def conversation(rng, thinks):
     return chats.line(rng, "conversation", messages, thinking), [turn.key for turn in turns]
 
 
-def draw(rng, category):
+def draw(rng, category, thinks):
     """(line, keys) of one task."""
-    thinks = LINES[category][1]
     if category == "conversation":
         return conversation(rng, thinks)
-    if category == "tools":
-        return functions.sample(rng, thinks)
-    exchange = TASKS[category].exchange(rng)
+    if category in SAMPLES:
+        return SAMPLES[category](rng, thinks)
+    exchange = everyday.cut_short(rng) if category == "cut_short" else TASKS[category].exchange(rng)
     return chats.single(rng, category, exchange, rng.random() < thinks), [exchange.key]
 
 
@@ -57,11 +63,11 @@ def evaluations(rng):
     """{name: lines}, and the keys that the training must avoid, by category."""
     files, keys = {}, {}
     for category, count in EVALUATED.items():
-        if category == "tools":
+        if category in SAMPLES:
             found = {}
             while len(found) < count:
-                line, line_keys = functions.sample(rng, LINES[category][1])
-                found.setdefault(line_keys[0], line)
+                line, line_keys = SAMPLES[category](rng, 0.5)
+                found.setdefault(line_keys[0] if category == "tools" else tuple(line_keys), line)
             keys[category], files[category] = set(found), list(found.values())
         else:
             exchanges = TASKS[category].held_out(rng, count)
@@ -89,7 +95,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path, metavar="OUT_DIR")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--size", choices=["small", "first", "second"], default="first")
+    parser.add_argument("--size", choices=["small", "first", "second", "third"], default="first")
     options = parser.parse_args()
     rng = random.Random(options.seed)
 
@@ -98,13 +104,14 @@ def main():
 
     def unseen(category):
         while True:
-            line, keys = draw(rng, category)
+            line, keys = draw(rng, category, lines_of[category][1])
             if not avoided.intersection(keys):
                 return line, keys
 
     lines_of = LINES
-    if options.size == "second":  # other texts, and the same questions held out
-        lines_of, rng = SECOND_LINES, random.Random(options.seed + 1)
+    if options.size in ("second", "third"):  # other texts, and the same questions held out
+        lines_of, offset = (SECOND_LINES, 1) if options.size == "second" else (THIRD_LINES, 2)
+        rng = random.Random(options.seed + offset)
     categories = [category for category, (lines, _) in lines_of.items() for _ in range(lines)]
     if options.size == "small":
         categories = categories[::SMALL]
