@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 
 #include "base/error.h"
@@ -8,6 +9,7 @@
 #include "cli/model_flags.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
+#include "format/model_config.h"
 #include "format/quantization.h"
 #include "format/shapes.h"
 
@@ -26,6 +28,8 @@ struct BenchFlags {
   ModelFlags model;
   int layers = 0;  // 0: all
   BenchmarkPlan plan{.prompt_tokens = {128, 512, 2048}, .depths = {0, 2048, 8192}, .batches = {1, 2, 4, 8, 16, 32}};
+  bool given_prompt_tokens = false;
+  bool given_depths = false;
   bool json = false;
 };
 
@@ -63,6 +67,8 @@ RandomCheckpointOptions weights_of(const BenchFlags& flags) {
 }
 
 void write_weights(const BenchFlags& flags) {
+  if (std::filesystem::exists(std::filesystem::path(flags.write) / "config.json"))
+    fail(Errc::usage, "{}: found a model, expected a new folder", flags.write);
   write_random_checkpoint(flags.write, weights_of(flags));
   std::fprintf(stderr, "%s\n", dim(fmt::format("wrote {}", flags.write)).c_str());
 }
@@ -73,6 +79,14 @@ Ceilings better_of(Ceilings first, const Ceilings& second) {
   for (size_t i = 0; i < first.units.size(); ++i)
     first.units[i].tera = std::max(first.units[i].tera, second.units.at(i).tera);
   return first;
+}
+
+// Without the depths and prompts that nobody asked for and that the model's context cannot hold.
+void fit_defaults(BenchFlags& flags) {
+  const ModelConfig config = flags.shape.empty() ? load_model_config(flags.model.folder()) : shape_config(flags.shape);
+  const int context = config.max_position_embeddings;
+  if (!flags.given_prompt_tokens) std::erase_if(flags.plan.prompt_tokens, [&](int tokens) { return tokens > context; });
+  if (!flags.given_depths) std::erase_if(flags.plan.depths, [&](int depth) { return depth >= context; });
 }
 
 void measure(const BenchFlags& flags) {
@@ -102,10 +116,12 @@ void measure(const BenchFlags& flags) {
     print_report(report);
 }
 
-void run_bench(const BenchFlags& flags) {
+void run_bench(BenchFlags& flags) {
   if (flags.shape.empty() == flags.model.model.empty())
     fail(Errc::usage, "bench: expected either --model FOLDER or --shape NAME");
-  flags.write.empty() ? measure(flags) : write_weights(flags);
+  if (!flags.write.empty()) return write_weights(flags);
+  fit_defaults(flags);
+  measure(flags);
 }
 
 // "128,512": numbers in a range; "0" alone: none.
@@ -162,7 +178,11 @@ void add_bench(CLI::App& app) {
   verb->add_option("--repeat", flags->plan.repeat, "Measurements of each, as far as 5 seconds reach (default: 3)")
       ->check(CLI::Range(1, 1000));
   verb->add_flag("--json", flags->json, "One JSON object");
-  verb->callback([flags] { run_bench(*flags); });
+  verb->callback([flags, verb] {
+    flags->given_prompt_tokens = verb->count("--prompt-tokens") > 0;
+    flags->given_depths = verb->count("--depths") > 0;
+    run_bench(*flags);
+  });
 }
 
 }  // namespace inkstone

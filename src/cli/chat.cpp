@@ -15,14 +15,16 @@ struct ChatFlags {
   AnswerFlags answer;
 };
 
-// Lines until one that ends with """, where the first begins with it; else the line itself.
+// Lines until one that ends with """, where the first begins with it; else the line itself. Ctrl-C in such a message
+// takes it back: what is read then is empty.
 std::optional<std::string> read_message(LineReader& reader) {
   std::optional<std::string> line = reader.read("> ");
   if (!line || !line->starts_with("\"\"\"")) return line;
   std::string text = line->substr(3);
   while (!text.ends_with("\"\"\"")) {
-    const std::optional<std::string> more = reader.read(". ");
+    const std::optional<std::string> more = reader.read_more(". ");
     if (!more) {
+      if (reader.cancelled()) return "";
       if (reader.interactive()) return std::nullopt;
       fail(Errc::usage, "\"\"\": found the end of input, expected another \"\"\" to end the message");
     }

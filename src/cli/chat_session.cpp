@@ -41,9 +41,11 @@ void assign(std::optional<T>& target, std::string_view name, std::string_view va
   target = parsed;
 }
 
-template <class T>
-std::string shown(const std::optional<T>& value) {
-  return value ? fmt::format("{}", *value) : "default";
+// A line of /set: the value that counts, and whether the user chose it.
+template <class T, class Default>
+void show(const char* name, const std::optional<T>& set, const Default& otherwise) {
+  const std::string value = set ? fmt::format("{}", *set) : fmt::format("{} (default)", otherwise);
+  std::fprintf(stderr, "%-19s %s\n", name, value.c_str());
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -122,18 +124,24 @@ bool ChatSession::command(const std::string& line) {
   return true;
 }
 
+void ChatSession::show_settings() const {
+  const SamplingOverrides& set = flags_.sampling;
+  const SamplingParams otherwise = default_sampling(model_.generation_config(), flags_.thinking.value_or(true));
+  show("temp", set.temperature, otherwise.temperature);
+  show("top_p", set.top_p, otherwise.top_p);
+  show("top_k", set.top_k, otherwise.top_k);
+  show("min_p", set.min_p, otherwise.min_p);
+  show("repetition_penalty", set.repetition_penalty, otherwise.repetition_penalty);
+  show("presence_penalty", set.presence_penalty, otherwise.presence_penalty);
+  show("frequency_penalty", set.frequency_penalty, otherwise.frequency_penalty);
+  show("seed", set.seed, "another each time");
+  show("max_tokens", flags_.max_tokens, "up to the context");
+  show("thinking_budget", flags_.thinking_budget, "none");
+}
+
 void ChatSession::set(std::string_view argument) {
+  if (argument.empty()) return show_settings();
   SamplingOverrides& sampling = flags_.sampling;
-  if (argument.empty()) {
-    std::fprintf(stderr,
-                 "temp %s  top_p %s  top_k %s  min_p %s  repetition_penalty %s  presence_penalty %s\n"
-                 "frequency_penalty %s  seed %s  max_tokens %s  thinking_budget %s\n",
-                 shown(sampling.temperature).c_str(), shown(sampling.top_p).c_str(), shown(sampling.top_k).c_str(),
-                 shown(sampling.min_p).c_str(), shown(sampling.repetition_penalty).c_str(),
-                 shown(sampling.presence_penalty).c_str(), shown(sampling.frequency_penalty).c_str(),
-                 shown(sampling.seed).c_str(), shown(flags_.max_tokens).c_str(), shown(flags_.thinking_budget).c_str());
-    return;
-  }
   const size_t space = argument.find(' ');
   const std::string_view name = argument.substr(0, space);
   const std::string_view value = space == std::string_view::npos ? std::string_view() : trimmed(argument.substr(space));

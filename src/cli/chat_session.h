@@ -21,6 +21,7 @@ class ChatSession {
 
  private:
   void set(std::string_view argument);
+  void show_settings() const;
   void save(const std::string& path) const;
   void load(const std::string& path);
   Json prompt_messages() const;

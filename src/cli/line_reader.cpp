@@ -44,10 +44,15 @@ LineReader::~LineReader() {
   el_end(editor_->line);
 }
 
-std::optional<std::string> LineReader::read(const char* prompt) {
+std::optional<std::string> LineReader::read(const char* prompt) { return read(prompt, 2); }
+
+std::optional<std::string> LineReader::read_more(const char* prompt) { return read(prompt, 1); }
+
+std::optional<std::string> LineReader::read(const char* prompt, int interrupts_to_leave) {
+  cancelled_ = false;
   if (!editor_) return read_plain();
   editor_->prompt = prompt;
-  for (int interrupts = 0; interrupts < 2;) {
+  for (int interrupts = 0; interrupts < interrupts_to_leave;) {
     const InterruptGuard guard;
     int count = 0;
     errno = 0;
@@ -59,8 +64,10 @@ std::optional<std::string> LineReader::read(const char* prompt) {
     }
     if (!InterruptGuard::interrupted()) break;  // Ctrl-D
     ++interrupts;
+    cancelled_ = true;
     el_reset(editor_->line);
-    if (interrupts < 2) std::fprintf(stderr, "\n%s\n", dim("(Ctrl-C again, Ctrl-D or /bye leaves)").c_str());
+    if (interrupts < interrupts_to_leave)
+      std::fprintf(stderr, "\n%s\n", dim("(Ctrl-C again, Ctrl-D or /bye leaves)").c_str());
   }
   std::fputc('\n', stderr);
   return std::nullopt;

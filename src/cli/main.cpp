@@ -45,8 +45,12 @@ int run(int argc, char** argv) {
   add_eval(app);
   add_bench(app);
   add_doctor(app);
+  std::vector<std::string> arguments = with_verb(argc, argv);
+  if (const std::string& verb = arguments.back();
+      !verb.starts_with('-') && app.get_subcommand_no_throw(verb) == nullptr)
+    fail(Errc::usage, "{}: no such verb; inkstone --help lists them", verb);
   try {
-    app.parse(with_verb(argc, argv));
+    app.parse(std::move(arguments));
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);  // prints help, version or the complaint
     return code == 0 ? 0 : exit_code(Errc::usage);

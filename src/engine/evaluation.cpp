@@ -1,9 +1,11 @@
 #include "engine/evaluation.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 #include "base/json_lines.h"
+#include "engine/perplexity.h"
 
 namespace inkstone {
 namespace {
@@ -75,6 +77,26 @@ std::optional<bool> thinking_of(const Json& line, const std::string& where) {
   return thinking;
 }
 
+void parse_choices(const Json& line, const std::string& where, Question& question) {
+  const Json* asked = line.find("question");
+  if (asked == nullptr || !asked->is_string()) reject(where, "question", "a text beside choices");
+  question.messages = Json::Array{message("user", *asked)};
+  const Json& choices = *line.find("choices");
+  if (!choices.is_array() || choices.as_array().size() < 2) reject(where, "choices", "a list of two texts or more");
+  for (const Json& choice : choices.as_array()) {
+    if (!choice.is_string() || choice.as_string().empty()) reject(where, "choices", "texts that are not empty");
+    question.choices.push_back(choice.as_string());
+  }
+  const Json* answer = line.find("answer");
+  const int64_t count = std::ssize(question.choices);
+  if (answer != nullptr && answer->is_int() && answer->as_int() >= 0 && answer->as_int() < count)
+    question.expected = question.choices[static_cast<size_t>(answer->as_int())];
+  else if (answer != nullptr && answer->is_string() && std::ranges::count(question.choices, answer->as_string()) == 1)
+    question.expected = answer->as_string();
+  else
+    reject(where, "answer", "one of the choices, or its place from 0");
+}
+
 Question parse_question(const Json& line, const std::string& where) {
   Question question;
   question.where = where;
@@ -84,6 +106,10 @@ Question parse_question(const Json& line, const std::string& where) {
   if (const Json* tools = line.find("tools"); tools != nullptr && !tools->is_null()) {
     if (!tools->is_array()) reject(where, "tools", "a list");
     question.tools = *tools;
+  }
+  if (line.find("choices") != nullptr) {
+    parse_choices(line, where, question);
+    return question;
   }
   const Json* prompt = line.find("prompt");
   const Json* completion = line.find("completion");
@@ -137,6 +163,43 @@ std::string answer_text(const Completion& completion) {
   return Json(std::move(list)).dump();
 }
 
+namespace {
+
+// The choice with the highest log probability a byte.
+std::string chosen(const LanguageModel& model, Generator& generator, const Question& question) {
+  const std::vector<int32_t> prompt = encode_chat(model, question.messages, question.tools, false);
+  std::string best;
+  double best_score = -std::numeric_limits<double>::infinity();
+  for (const std::string& choice : question.choices) {
+    Passage passage{prompt, static_cast<int>(prompt.size())};
+    const std::vector<int32_t> tokens = model.tokenizer().encode_plain(choice);
+    passage.tokens.insert(passage.tokens.end(), tokens.begin(), tokens.end());
+    const double score = continuation_log_probability(generator, passage) / static_cast<double>(choice.size());
+    if (score > best_score) {
+      best_score = score;
+      best = choice;
+    }
+  }
+  return best;
+}
+
+// The greedy answer as text; `tokens` becomes how many it has.
+std::string answered(LanguageModel& model, Generator& generator, const Question& question,
+                     const CompletionOptions& options, int64_t& tokens) {
+  try {
+    if (!question.choices.empty()) return chosen(model, generator, question);
+    const Completion completion = complete_chat(model, generator, question.messages, question.tools, options);
+    if (completion.generation.finish == FinishReason::cancelled) fail(Errc::interrupted, "interrupted");
+    tokens = std::ssize(completion.generation.tokens);
+    return answer_text(completion);
+  } catch (const Error& error) {
+    if (error.code() != Errc::context_length) throw;
+    return error.what();  // too long to be answered: wrong
+  }
+}
+
+}  // namespace
+
 std::map<std::string, Score> evaluate(LanguageModel& model, Generator& generator,
                                       const std::vector<Question>& questions, CompletionOptions options,
                                       const std::function<void(const Answered&)>& on_answer) {
@@ -147,24 +210,18 @@ std::map<std::string, Score> evaluate(LanguageModel& model, Generator& generator
   std::map<std::string, Score> scores;
   for (const Question& question : questions) {
     options.thinking = thinking ? thinking : question.thinking;
-    Completion completion;
-    try {
-      completion = complete_chat(model, generator, question.messages, question.tools, options);
-    } catch (const Error& error) {
-      if (error.code() != Errc::context_length) throw;
-      completion.text = error.what();  // too long to be answered: wrong
-    }
-    if (completion.generation.finish == FinishReason::cancelled) fail(Errc::interrupted, "interrupted");
-    const std::string found = answer_text(completion);
-    const Answered answered{&question, found, found == question.expected};
+    if (options.cancelled && options.cancelled()) fail(Errc::interrupted, "interrupted");
+    int64_t tokens = 0;
+    const std::string found = answered(model, generator, question, options, tokens);
+    const Answered answer{&question, found, found == question.expected};
     const auto count = [&](Score& score) {
-      score.right += answered.right ? 1 : 0;
+      score.right += answer.right ? 1 : 0;
       score.asked += 1;
-      score.tokens += static_cast<int64_t>(completion.generation.tokens.size());
+      score.tokens += tokens;
     };
     count(scores[""]);
     if (!question.category.empty()) count(scores[question.category]);
-    if (on_answer) on_answer(answered);
+    if (on_answer) on_answer(answer);
   }
   return scores;
 }

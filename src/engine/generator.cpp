@@ -136,8 +136,7 @@ std::vector<float> Generator::score(std::span<const int32_t> tokens) {
   if (static_cast<int>(tokens.size()) > context_size_)
     fail(Errc::context_length, "{} tokens: expected at most the context of {}", tokens.size(), context_size_);
   clear();
-  // Logits of a chunk are kept below 64 MB, whatever the vocabulary.
-  const size_t chunk = std::clamp<size_t>((size_t{16} << 20) / vocab, 1, kChunkTokens);
+  const size_t chunk = static_cast<size_t>(score_chunk());
   std::vector<float> logits(tokens.size() * vocab);
   for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
     const size_t count = std::min(chunk, tokens.size() - begin);
@@ -145,6 +144,23 @@ std::vector<float> Generator::score(std::span<const int32_t> tokens) {
                              std::span(logits).subspan(begin * vocab, count * vocab));
   }
   return logits;
+}
+
+int Generator::score_chunk() const { return std::clamp((16 << 20) / model_.config().vocab_size, 1, kChunkTokens); }
+
+std::span<const float> Generator::score_next(std::span<const int32_t> tokens) {
+  CHECK(!tokens.empty() && tokens.size() <= static_cast<size_t>(score_chunk()));
+  if (sequence_.size() + static_cast<int>(tokens.size()) > context_size_)
+    fail(Errc::context_length, "{} tokens: expected at most the context of {}",
+         sequence_.size() + static_cast<int>(tokens.size()), context_size_);
+  scored_.resize(tokens.size() * static_cast<size_t>(model_.config().vocab_size));
+  model_.device().download(run(tokens, Logits::all), scored_);
+  return scored_;
+}
+
+int Generator::keep_common(std::span<const int32_t> tokens, int most) {
+  sequence_.truncate(std::min(sequence_.common_prefix(tokens), most));
+  return sequence_.size();
 }
 
 std::vector<float> Generator::next_logits(std::span<const int32_t> tokens) {

@@ -53,6 +53,7 @@ class Generator {
   Generator(Model& model, int context_size);
 
   int context_size() const { return context_size_; }
+  int vocab_size() const { return model_.config().vocab_size; }
   // Forgets the conversation.
   void clear() { sequence_.truncate(0); }
 
@@ -64,6 +65,13 @@ class Generator {
 
   // Reads `tokens` on top of what the cache holds, without drawing; the logits [V] after the last.
   std::vector<float> next_logits(std::span<const int32_t> tokens);
+
+  // The same for at most score_chunk() tokens, with the logits of each: [T, V], valid until the next call.
+  std::span<const float> score_next(std::span<const int32_t> tokens);
+  int score_chunk() const;  // their logits stay below 64 MB, whatever the vocabulary
+
+  // Forgets all but what the cache and `tokens` begin with alike, and at most `most` of it; how many tokens that are.
+  int keep_common(std::span<const int32_t> tokens, int most);
 
   // Starts from K and V that were computed elsewhere for `tokens` (an mlx_lm prompt cache).
   void restore(std::span<const int32_t> tokens, const PromptCache& cache);
@@ -82,6 +90,7 @@ class Generator {
   BlockAllocator allocator_;
   Sequence sequence_;
   std::vector<float> logits_;  // [V] of the last step, on the host
+  std::vector<float> scored_;  // [T, V] of score_next
 };
 
 }  // namespace inkstone

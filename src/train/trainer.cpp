@@ -64,18 +64,8 @@ TrainBatch Trainer::make_batch(const Dataset& data, const std::vector<size_t>& i
 
 std::optional<double> Trainer::loss(const Dataset& data, int batches, const std::function<bool()>& stop) {
   const int count = static_cast<int>(data.examples.size()), size = std::min(config_.batch_size, count);
-  auto all = make_batches(data.examples.size(), size, config_.seed);
-  if (batches < 0) {  // no example is left over
-    std::vector<bool> used(data.examples.size());
-    for (const auto& batch : all)
-      for (const size_t index : batch) used[index] = true;
-    std::vector<size_t> rest;
-    for (size_t i = 0; i < used.size(); ++i)
-      if (!used[i]) rest.push_back(i);
-    if (!rest.empty()) all.push_back(std::move(rest));
-  } else if (all.size() > static_cast<size_t>(batches)) {
-    all.resize(static_cast<size_t>(batches));
-  }
+  auto all = make_batches(data.examples.size(), size, config_.seed, 0, batches < 0 ? Rest::last_batch : Rest::dropped);
+  if (batches >= 0 && all.size() > static_cast<size_t>(batches)) all.resize(static_cast<size_t>(batches));
   double sum = 0;
   int64_t targets = 0;
   for (const std::vector<size_t>& indices : all) {

@@ -139,6 +139,25 @@ TEST(Bench, WhatDoesNotFitIntoMemoryIsNotBegun) {
   EXPECT_NE(outcome.err.find("GB of memory available"), std::string::npos) << outcome.err;
 }
 
+TEST(Bench, DefaultsFitTheModelsContext) {
+  const Json report = run_json({"bench", "-m", "embedded:/nano", "--batches", "1", "--repeat", "1", "--json"});
+  ASSERT_TRUE(report.is_object());
+  for (const Json& result : report.find("results")->as_array()) {
+    EXPECT_LE(number(result, "tokens"), 2048);
+    EXPECT_LT(number(result, "depth"), 2048);
+  }
+}
+
+TEST(Bench, WritesOverNothing) {
+  const TempFolder home;
+  const std::string folder = write_model(home);
+  const std::string before = read_text(folder + "/config.json");
+  const Outcome outcome = run({"bench", "--shape", "tiny", "--write", folder});
+  EXPECT_EQ(outcome.code, 2) << outcome.err;
+  EXPECT_NE(outcome.err.find("expected a new folder"), std::string::npos) << outcome.err;
+  EXPECT_EQ(read_text(folder + "/config.json"), before);
+}
+
 TEST(Bench, CtrlCEndsIt) {
   Terminal terminal({"bench", "--shape", "tiny", "--repeat", "1000", "--prompt-tokens", "20000"});
   EXPECT_TRUE(terminal.expect("prompt of 20000 tokens")) << terminal.screen();

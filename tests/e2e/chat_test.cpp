@@ -49,7 +49,8 @@ TEST(ChatPipes, HelpAndSettingsGoToStderr) {
   const Outcome outcome = chat("/help\n/set temp 0\n/set\n/set temp default\n/set\n/bye\nnever read\n");
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_EQ(outcome.out, "");
-  for (const char* part : {"/save FILE", "/bye", "temp 0 ", "temp default"})
+  for (const char* part : {"/save FILE", "/bye", "temp                0\n", "temp                0.6 (default)\n",
+                           "top_k               20 (default)\n"})
     EXPECT_NE(outcome.err.find(part), std::string::npos) << part << "\n" << outcome.err;
 }
 
@@ -207,6 +208,21 @@ TEST(ChatTerminal, ControlCTakesBackWhatWasTyped) {
   terminal.send("/bye\r");
   EXPECT_EQ(terminal.wait(), 0) << terminal.screen();
   EXPECT_EQ(terminal.screen().find("no such command"), std::string::npos) << terminal.screen();
+}
+
+TEST(ChatTerminal, ControlCTakesBackAMessageOfSeveralLines) {
+  Terminal terminal(kShort);
+  ASSERT_TRUE(terminal.expect("> ")) << terminal.screen();
+  terminal.settle();
+  terminal.send("\"\"\"\rfirst\r");
+  ASSERT_TRUE(terminal.expect(". ")) << terminal.screen();
+  terminal.settle();
+  terminal.send(kCtrlC);
+  ASSERT_TRUE(terminal.expect("> ")) << terminal.screen();
+  terminal.settle();
+  terminal.send("/bye\r");
+  EXPECT_EQ(terminal.wait(), 0) << terminal.screen();
+  EXPECT_EQ(terminal.screen().find("token limit"), std::string::npos) << "it was asked: " << terminal.screen();
 }
 
 TEST(ChatTerminal, ControlCTwiceAtOnceLeavesTheTerminalAsItWas) {

@@ -18,6 +18,11 @@ TEST(Batches, EveryExampleOnceButTheRest) {
     ASSERT_EQ(batch.size(), 2u);
     for (const size_t index : batch) EXPECT_TRUE(index < 7 && seen.insert(index).second);
   }
+  const std::vector<std::vector<size_t>> all = make_batches(7, 2, 5, 0, Rest::last_batch);
+  ASSERT_EQ(all.size(), 4u);
+  EXPECT_TRUE(std::equal(batches.begin(), batches.end(), all.begin()));
+  ASSERT_EQ(all[3].size(), 1u);
+  EXPECT_TRUE(seen.insert(all[3][0]).second);
 }
 
 TEST(Batches, TheOrderIsThatOfTheWrittenGenerator) {

@@ -12,6 +12,7 @@ import random
 
 import arithmetic
 import chats
+import copying
 import dialogue
 import everyday
 import functions
@@ -20,19 +21,25 @@ import replies
 import smalltalk
 import spelling
 
-# Lines of the corpora and which part of them thinks: the first teaches sums above all, the second facts, the third to chat.
-LINES = {"arithmetic": (34000, 0.92), "knowledge": (18000, 0.5), "greetings": (9000, 0.5), "replies": (11000, 0.5),
-         "spelling": (12000, 0.7), "tools": (10000, 0.5), "conversation": (3500, 0.6)}
-SECOND_LINES = {"arithmetic": (5000, 0.92), "knowledge": (34000, 0.5), "greetings": (3000, 0.5), "replies": (3000, 0.5),
-                "spelling": (10000, 0.7), "tools": (10000, 0.5), "conversation": (1500, 0.6)}
-THIRD_LINES = {"arithmetic": (7000, 0.92), "knowledge": (9000, 0.5), "greetings": (3000, 0.5), "replies": (3000, 0.5),
-               "spelling": (4000, 0.7), "tools": (5000, 0.5), "everyday": (11000, 0.7), "cut_short": (500, 1.0),
-               "dialogue": (20000, 0.6)}
+# Lines of the corpora and which part of them thinks: the first teaches sums above all, the second facts, the third to chat,
+# the fourth to look closely at what was said.
+LINES = {
+    "first": {"arithmetic": (34000, 0.92), "knowledge": (18000, 0.5), "greetings": (9000, 0.5), "replies": (11000, 0.5),
+              "spelling": (12000, 0.7), "tools": (10000, 0.5), "conversation": (3500, 0.6)},
+    "second": {"arithmetic": (5000, 0.92), "knowledge": (34000, 0.5), "greetings": (3000, 0.5), "replies": (3000, 0.5),
+               "spelling": (10000, 0.7), "tools": (10000, 0.5), "conversation": (1500, 0.6)},
+    "third": {"arithmetic": (7000, 0.92), "knowledge": (9000, 0.5), "greetings": (3000, 0.5), "replies": (3000, 0.5),
+              "spelling": (4000, 0.7), "tools": (5000, 0.5), "everyday": (11000, 0.7), "cut_short": (500, 1.0),
+              "dialogue": (20000, 0.6)},
+    "fourth": {"arithmetic": (5000, 0.92), "knowledge": (16000, 0.5), "greetings": (2500, 0.5), "replies": (2000, 0.5),
+               "spelling": (6000, 0.7), "tools": (3500, 0.5), "everyday": (9000, 0.7), "cut_short": (300, 1.0),
+               "copying": (11000, 0.5), "dialogue": (8000, 0.6)},
+}
 TASKS = {"arithmetic": arithmetic, "knowledge": knowledge, "greetings": smalltalk, "replies": replies,
          "spelling": spelling, "everyday": everyday}
 EVALUATED = {"arithmetic": 300, "knowledge": 300, "greetings": 200, "spelling": 200, "replies": 200, "tools": 200,
-             "everyday": 200, "dialogue": 200}
-SAMPLES = {"tools": functions.sample, "dialogue": dialogue.sample}
+             "everyday": 200, "dialogue": 200, "copying": 200}
+SAMPLES = {"tools": functions.sample, "dialogue": dialogue.sample, "copying": copying.sample}
 VALID = 400
 SMALL = 20  # the small corpus is the first one's twentieth
 
@@ -67,12 +74,12 @@ def evaluations(rng):
             found = {}
             while len(found) < count:
                 line, line_keys = SAMPLES[category](rng, 0.5)
-                found.setdefault(line_keys[0] if category == "tools" else tuple(line_keys), line)
+                found.setdefault(line_keys[0] if category == "tools" or len(line_keys) == 1 else tuple(line_keys), line)
             keys[category], files[category] = set(found), list(found.values())
         else:
             exchanges = TASKS[category].held_out(rng, count)
             keys[category] = {exchange.key for exchange in exchanges}
-            thinks = [category == "arithmetic" or at % 2 == 0 for at in range(len(exchanges))]
+            thinks = [isinstance(one.key, tuple) or at % 2 == 0 for at, one in enumerate(exchanges)]
             files[category] = [chats.single(rng, category, *pair) for pair in zip(exchanges, thinks)]
             if category == "arithmetic":
                 files["arithmetic_direct"] = [chats.single(rng, category, exchange, False) for exchange in exchanges]
@@ -95,7 +102,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path, metavar="OUT_DIR")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--size", choices=["small", "first", "second", "third"], default="first")
+    parser.add_argument("--size", choices=["small", *LINES], default="first")
     options = parser.parse_args()
     rng = random.Random(options.seed)
 
@@ -108,10 +115,10 @@ def main():
             if not avoided.intersection(keys):
                 return line, keys
 
-    lines_of = LINES
-    if options.size in ("second", "third"):  # other texts, and the same questions held out
-        lines_of, offset = (SECOND_LINES, 1) if options.size == "second" else (THIRD_LINES, 2)
-        rng = random.Random(options.seed + offset)
+    part = "first" if options.size == "small" else options.size
+    lines_of = LINES[part]
+    if part != "first":  # other texts, and the same questions held out
+        rng = random.Random(options.seed + list(LINES).index(part))
     categories = [category for category, (lines, _) in lines_of.items() for _ in range(lines)]
     if options.size == "small":
         categories = categories[::SMALL]
