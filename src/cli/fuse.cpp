@@ -3,9 +3,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <memory>
+#include <vector>
 
-#include "base/system.h"
+#include "cli/conversion_progress.h"
 #include "cli/model_flags.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
@@ -35,7 +37,7 @@ Json describe(const TuningLoss& loss) {
 Json describe(const FuseFlags& flags, const FuseReport& report) {
   Json json;
   json["save_path"] = flags.save;
-  json["bytes"] = static_cast<int64_t>(report.bytes);
+  json["bytes"] = static_cast<int64_t>(report.written.bytes);
   json["replaced"] = report.replaced;
   json["quantized"] = report.quantized.is_empty() ? Json() : describe(report.quantized);
   json["plain"] = report.plain.is_empty() ? Json() : describe(report.plain);
@@ -50,22 +52,31 @@ Json describe(const FuseFlags& flags, const FuseReport& report) {
   return json;
 }
 
+// Of the modules that were quantised again those that lost most, and what all of them lost.
+void print_losses(const FuseReport& report) {
+  constexpr size_t kShown = 3;
+  std::vector<const FusedModule*> modules;
+  for (const FusedModule& module : report.modules)
+    if (module.quantization.mode != QuantMode::none) modules.push_back(&module);
+  if (modules.empty()) return;
+  std::ranges::stable_sort(modules, std::less(), [](const FusedModule* module) { return module->loss.survival(); });
+  const auto row = [](const std::string& name, const TuningLoss& loss) {
+    std::printf("%-50s %7.1f%% %8.3f %8.3f\n", printable(name, stdout_is_terminal()).c_str(), 100 * loss.survival(),
+                loss.noise(), loss.error());
+  };
+  std::printf("%-50s %8s %8s %8s\n", "quantised again", "survives", "noise", "error");
+  if (modules.size() > kShown) row(fmt::format("{} modules together", modules.size()), report.quantized);
+  for (size_t i = 0; i < std::min(modules.size(), kShown); ++i) row(modules[i]->name, modules[i]->loss);
+  if (modules.size() > kShown) std::printf("(the worst ones; --json has all)\n");
+}
+
 void print(const FuseFlags& flags, const FuseReport& report) {
   const bool terminal = stdout_is_terminal();
-  if (!report.quantized.is_empty()) {
-    std::printf("%-50s %-28s %8s %8s %8s\n", "quantised again", "", "survives", "noise", "error");
-    for (const FusedModule& module : report.modules)
-      if (module.quantization.mode != QuantMode::none)
-        std::printf("%-50s %-28s %7.1f%% %8.3f %8.3f\n", printable(module.name, terminal).c_str(),
-                    quantization_text(module.quantization).c_str(), 100 * module.loss.survival(), module.loss.noise(),
-                    module.loss.error());
-    std::printf("%-50s %-28s %7.1f%% %8.3f %8.3f\n", "all of them", "", 100 * report.quantized.survival(),
-                report.quantized.noise(), report.quantized.error());
-  }
+  print_losses(report);
   const std::string done = report.replaced > 0 ? fmt::format("{} whole parameters taken", report.replaced)
                                                : fmt::format("{} modules fused", report.modules.size());
   std::printf("%s: %s, %s of weights\n", printable(flags.save, terminal).c_str(), done.c_str(),
-              human_bytes(static_cast<double>(report.bytes)).c_str());
+              human_bytes(static_cast<double>(report.written.bytes)).c_str());
 }
 
 void run_fuse(const FuseFlags& flags) {
@@ -78,11 +89,10 @@ void run_fuse(const FuseFlags& flags) {
   options.dequantize = flags.dequantize;
   options.force = flags.force;
   options.threads = flags.threads;
-  const InterruptGuard guard;
-  options.on_progress = [](double) {
-    if (InterruptGuard::interrupted()) fail(Errc::interrupted, "interrupted: nothing was written");
-  };
+  ConversionProgress progress;
+  options.on_progress = progress.callback();
   const FuseReport report = fuse(options);
+  progress.finish(report.written);
   if (flags.json)
     std::printf("%s\n", describe(flags, report).dump(2).c_str());
   else

@@ -88,10 +88,14 @@ std::filesystem::path ModelFlags::folder() const {
                  "knows Inkstone, and little else. --model FOLDER opens a Qwen3 model in MLX format.\n\n");
     return kEmbeddedModel;
   }
-  if (!file_exists(model)) fail(Errc::not_found, "--model {}: no such folder", model);
+  return existing_folder("--model", model);
+}
+
+std::filesystem::path existing_folder(const char* flag, const std::string& model) {
+  if (!file_exists(model)) fail(Errc::not_found, "{} {}: no such folder", flag, model);
   std::error_code unreadable;  // the file system's own words come when it is opened
   if (!is_embedded(model) && std::filesystem::is_regular_file(model, unreadable))
-    fail(Errc::not_found, "--model {}: found a file, expected the folder of a model", model);
+    fail(Errc::not_found, "{} {}: found a file, expected the folder of a model", flag, model);
   return model;
 }
 

@@ -21,6 +21,9 @@ struct KvFlags {
   void add_to(CLI::App& verb);
 };
 
+// The folder of a model that `flag` names.
+std::filesystem::path existing_folder(const char* flag, const std::string& model);
+
 struct ModelFlags {
   std::string model;    // --model
   std::string adapter;  // --adapter

@@ -101,16 +101,8 @@ void dequantize_row(const WeightView& weight, int64_t row, std::span<float> out)
 }
 
 std::string quantization_problem(const Quantization& quantization) {
-  // Plain variables: clang 14 cannot capture structured bindings.
   const QuantMode mode = quantization.mode;
   const int bits = quantization.bits, group = quantization.group_size;
-  const auto fixed = [&](int expected_bits, int expected_group) -> std::string {
-    if (bits != expected_bits)
-      return fmt::format("{} bits {}: expected {}", quant_mode_name(mode), bits, expected_bits);
-    if (group != expected_group)
-      return fmt::format("{} group_size {}: expected {}", quant_mode_name(mode), group, expected_group);
-    return "";
-  };
   switch (mode) {
     case QuantMode::none: return bits == 0 && group == 0 ? "" : "parameters without a mode";
     case QuantMode::affine:
@@ -118,11 +110,32 @@ std::string quantization_problem(const Quantization& quantization) {
       if (group != 32 && group != 64 && group != 128)
         return fmt::format("group_size {}: expected 32, 64 or 128", group);
       return "";
-    case QuantMode::mxfp4: return fixed(4, 32);
-    case QuantMode::mxfp8: return fixed(8, 32);
-    case QuantMode::nvfp4: return fixed(4, 16);
+    case QuantMode::mxfp4:
+    case QuantMode::mxfp8:
+    case QuantMode::nvfp4: break;
   }
-  return "unknown mode";
+  const Quantization fixed = default_quantization(mode);
+  if (bits != fixed.bits) return fmt::format("{} bits {}: expected {}", quant_mode_name(mode), bits, fixed.bits);
+  if (group != fixed.group_size)
+    return fmt::format("{} group_size {}: expected {}", quant_mode_name(mode), group, fixed.group_size);
+  return "";
+}
+
+Quantization default_quantization(QuantMode mode) {
+  switch (mode) {
+    case QuantMode::none: return {};
+    case QuantMode::affine: return {mode, 4, 64};
+    case QuantMode::mxfp4: return {mode, 4, 32};
+    case QuantMode::mxfp8: return {mode, 8, 32};
+    case QuantMode::nvfp4: return {mode, 4, 16};
+  }
+  return {};
+}
+
+std::optional<QuantMode> quant_mode_of(std::string_view name) {
+  for (const QuantMode mode : {QuantMode::affine, QuantMode::mxfp4, QuantMode::mxfp8, QuantMode::nvfp4})
+    if (name == quant_mode_name(mode)) return mode;
+  return std::nullopt;
 }
 
 const char* quant_mode_name(QuantMode mode) {

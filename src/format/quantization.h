@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "tensor/quantized.h"
 
@@ -22,7 +24,10 @@ void dequantize_row(const WeightView& weight, int64_t row, std::span<float> out)
 
 // Why parameters are not ones that MLX writes ("bits 7: expected 2, 3, 4, 5, 6 or 8"), or "" if they are.
 std::string quantization_problem(const Quantization& quantization);
+// What MLX quantises with in a mode where nothing is said; the only choice but for affine.
+Quantization default_quantization(QuantMode mode);
 const char* quant_mode_name(QuantMode mode);                      // "affine"
+std::optional<QuantMode> quant_mode_of(std::string_view name);    // but none
 std::string quantization_text(const Quantization& quantization);  // "affine 4 bits, groups of 64", "none"
 
 }  // namespace inkstone

@@ -12,19 +12,8 @@ namespace {
 QuantMode parse_mode(const JsonFields& fields) {
   if (!fields.has("mode")) return QuantMode::affine;
   const std::string& name = fields.text("mode");
-  for (const QuantMode mode : {QuantMode::affine, QuantMode::mxfp4, QuantMode::mxfp8, QuantMode::nvfp4})
-    if (name == quant_mode_name(mode)) return mode;
+  if (const auto mode = quant_mode_of(name)) return *mode;
   fail(Errc::unsupported, "{}: mode: found \"{}\", expected affine, mxfp4, mxfp8 or nvfp4", fields.where(), name);
-}
-
-// What MLX quantises with where an override leaves a parameter out.
-Quantization mode_default(QuantMode mode) {
-  switch (mode) {
-    case QuantMode::mxfp4: return {mode, 4, 32};
-    case QuantMode::mxfp8: return {mode, 8, 32};
-    case QuantMode::nvfp4: return {mode, 4, 16};
-    default: return {mode, 4, 64};
-  }
 }
 
 void check(const Quantization& quantization, const JsonFields& fields) {
@@ -37,7 +26,7 @@ Quantization parse_override(const Json& value, const std::string& where) {
   for (const auto& [key, item] : value.as_object())
     if (key != "group_size" && key != "bits" && key != "mode")
       fail(Errc::unsupported, "{}: {}: unknown, expected group_size, bits and mode", where, key);
-  Quantization quantization = mode_default(parse_mode(fields));
+  Quantization quantization = default_quantization(parse_mode(fields));
   quantization.bits = fields.maybe_integer("bits", 1, 32).value_or(quantization.bits);
   quantization.group_size = fields.maybe_integer("group_size", 1, 65536).value_or(quantization.group_size);
   check(quantization, fields);

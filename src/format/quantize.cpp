@@ -15,34 +15,73 @@
 namespace inkstone {
 namespace {
 
-// Appends codes to a row that is one little-endian bit stream.
-class BitWriter {
- public:
-  explicit BitWriter(std::span<std::byte> out) : out_(out) {}
+// Both without branches, for loops.
+inline uint32_t to_e2m1(float value) {
+  // The nearest of the values in the order of their codes: of two that are as near the first, so the smaller one, and
+  // never -0.
+  const float size = std::abs(value);
+  uint32_t code = 0;
+  for (const float middle : {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5.0f}) code += size > middle;
+  return code | static_cast<uint32_t>((code > 0) & (value < 0)) << 3;
+}
 
-  void add(uint32_t code, int bits) {
-    window_ |= static_cast<uint64_t>(code) << held_;
-    for (held_ += bits; held_ >= 8; held_ -= 8, window_ >>= 8) out_[at_++] = static_cast<std::byte>(window_ & 0xff);
+inline uint32_t to_e4m3(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value), magnitude = bits & 0x7fffffffu;
+  // Below 2^-6 in steps of 2^-9, which adding 2^14 rounds to.
+  const uint32_t small = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0x1p14f) - 0x46800000u;
+  const uint32_t rounded = magnitude + 0x7ffffu + ((magnitude >> 20) & 1u);
+  const uint32_t normal = std::min((rounded >> 20) - (120u << 3), 0x7eu);  // 448 and beyond: 448
+  const uint32_t code = magnitude < 0x3c800000u ? small : normal;
+  return (bits >> 24 & 0x80) | (magnitude > 0x7f800000u ? 0x7f : code);
+}
+
+// Loops go over blocks of this many values, which the compiler makes vectors of. Every group size is a multiple.
+constexpr size_t kBlock = 16;
+constexpr size_t kMaxGroup = 128;
+
+// Codes, a byte each, as a part of a row, which is one little-endian bit stream. A multiple of 8 of them: 8 become one
+// word, in which neighbours are joined, then pairs, then fours.
+template <int kBits>
+void pack(const uint8_t* codes, size_t count, std::byte* out) {
+  constexpr uint64_t kEven8 = 0x00ff00ff00ff00ff, kEven16 = 0x0000ffff0000ffff, kEven32 = 0xffffffff;
+  for (size_t i = 0; i < count; i += 8, out += kBits) {
+    uint64_t word;
+    std::memcpy(&word, codes + i, 8);
+    word = (word & kEven8) | (word >> 8 & kEven8) << kBits;
+    word = (word & kEven16) | (word >> 16 & kEven16) << 2 * kBits;
+    word = (word & kEven32) | (word >> 32) << 4 * kBits;
+    std::memcpy(out, &word, kBits);
   }
-  bool is_full() const { return at_ == out_.size() && held_ == 0; }
+}
 
- private:
-  std::span<std::byte> out_;
-  size_t at_ = 0;
-  uint64_t window_ = 0;
-  int held_ = 0;
-};
+void pack(const uint8_t* codes, size_t count, int bits, std::byte* out) {
+  switch (bits) {
+    case 2: return pack<2>(codes, count, out);
+    case 3: return pack<3>(codes, count, out);
+    case 4: return pack<4>(codes, count, out);
+    case 5: return pack<5>(codes, count, out);
+    case 6: return pack<6>(codes, count, out);
+    case 8: return pack<8>(codes, count, out);
+    default: CHECK(false);
+  }
+}
 
 struct AffineGroup {
   float scale = 0, bias = 0;
 };
 
 AffineGroup affine_group(std::span<const float> values, float levels) {
-  float minimum = std::numeric_limits<float>::infinity(), maximum = -minimum;
-  for (const float value : values) {
-    minimum = std::min(minimum, value);
-    maximum = std::max(maximum, value);
-  }
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  float lows[kBlock], highs[kBlock];
+  std::fill_n(lows, kBlock, kInfinity);
+  std::fill_n(highs, kBlock, -kInfinity);
+  for (size_t begin = 0; begin < values.size(); begin += kBlock)
+    for (size_t i = 0; i < kBlock; ++i) {  // NaN is neither
+      const float value = values[begin + i];
+      lows[i] = value < lows[i] ? value : lows[i];
+      highs[i] = value > highs[i] ? value : highs[i];
+    }
+  const float minimum = *std::min_element(lows, lows + kBlock), maximum = *std::max_element(highs, highs + kBlock);
   const bool from_below = std::abs(minimum) > std::abs(maximum);
   float scale = std::max((maximum - minimum) / levels, 1e-7f);
   if (!from_below) scale = -scale;
@@ -52,24 +91,33 @@ AffineGroup affine_group(std::span<const float> values, float levels) {
   return {edge / steps, edge};
 }
 
+// clamp(rint((value - bias) / scale), 0, levels); NaN becomes 0, as the reference's does. Clamped first, which is the
+// same, so that adding 2^23 rounds, half to even, and leaves the code in the low bits.
+void affine_codes(std::span<const float> values, const AffineGroup& group, float levels, uint8_t* codes) {
+  for (size_t begin = 0; begin < values.size(); begin += kBlock)
+    for (size_t i = 0; i < kBlock; ++i) {
+      float code = (values[begin + i] - group.bias) / group.scale;
+      code = code > 0 ? code : 0;
+      code = code < levels ? code : levels;
+      codes[begin + i] = static_cast<uint8_t>(std::bit_cast<uint32_t>(code + 0x1p23f));
+    }
+}
+
 void quantize_affine(std::span<const float> values, const Quantization& quantization, DType dtype,
                      std::span<std::byte> codes, std::span<std::byte> scales, std::span<std::byte> biases) {
   const size_t group = static_cast<size_t>(quantization.group_size);
+  const size_t bytes = group * static_cast<size_t>(quantization.bits) / 8;
   const size_t element = static_cast<size_t>(dtype_size(dtype));
   const float levels = static_cast<float>((1u << quantization.bits) - 1);
-  BitWriter writer(codes);
-  for (size_t begin = 0, i = 0; begin < values.size(); begin += group, ++i) {
-    const std::span<const float> part = values.subspan(begin, group);
-    const auto [scale, bias] = affine_group(part, levels);
-    for (const float value : part) {
-      // std::max puts NaN to 0, as the reference's does: no value reaches the conversion out of range.
-      const float code = std::min(std::max(0.0f, std::rint((value - bias) / scale)), levels);
-      writer.add(static_cast<uint32_t>(code), quantization.bits);
-    }
-    narrow(std::span(&scale, 1), dtype, scales.subspan(i * element, element));
-    narrow(std::span(&bias, 1), dtype, biases.subspan(i * element, element));
+  uint8_t unpacked[kMaxGroup];
+  for (size_t i = 0; i * group < values.size(); ++i) {
+    const std::span<const float> part = values.subspan(i * group, group);
+    const AffineGroup chosen = affine_group(part, levels);
+    affine_codes(part, chosen, levels, unpacked);
+    pack(unpacked, group, quantization.bits, codes.data() + i * bytes);
+    narrow(std::span(&chosen.scale, 1), dtype, scales.subspan(i * element, element));
+    narrow(std::span(&chosen.bias, 1), dtype, biases.subspan(i * element, element));
   }
-  CHECK(writer.is_full());
 }
 
 // The exponent's byte for values up to 2^e times the code's largest; of nothing but zeros it is 0, as the reference has
@@ -80,25 +128,46 @@ uint32_t e8m0_scale(float ratio, DType dtype) {
   return static_cast<uint32_t>(std::clamp(std::rint(exponent), -127.0f, 127.0f) + 127);
 }
 
+float largest_of(std::span<const float> values) {
+  float largest[kBlock] = {};
+  for (size_t begin = 0; begin < values.size(); begin += kBlock)
+    for (size_t i = 0; i < kBlock; ++i) {
+      const float size = std::abs(values[begin + i]);
+      largest[i] = size > largest[i] ? size : largest[i];
+    }
+  return *std::max_element(largest, largest + kBlock);
+}
+
+// Quotients of one block, each rounded to dtype, as codes.
+void fp_codes(const float* values, float scale, bool wide, DType dtype, uint8_t* codes) {
+  float scaled[kBlock];
+  for (size_t i = 0; i < kBlock; ++i) scaled[i] = values[i] / scale;
+  if (dtype == DType::bf16)
+    for (float& value : scaled) value = bf16_to_f32(f32_to_bf16(value));
+  else if (dtype == DType::f16)
+    for (float& value : scaled) value = f16_to_f32(f32_to_f16(value));
+  if (wide)
+    for (size_t i = 0; i < kBlock; ++i) codes[i] = static_cast<uint8_t>(to_e4m3(scaled[i]));
+  else
+    for (size_t i = 0; i < kBlock; ++i) codes[i] = static_cast<uint8_t>(to_e2m1(scaled[i]));
+}
+
 void quantize_fp(std::span<const float> values, const Quantization& quantization, DType dtype,
                  std::span<std::byte> codes, std::span<std::byte> scales) {
   const size_t group = static_cast<size_t>(quantization.group_size);
+  const size_t bytes = group * static_cast<size_t>(quantization.bits) / 8;
   const bool wide = quantization.mode == QuantMode::mxfp8, nv = quantization.mode == QuantMode::nvfp4;
-  BitWriter writer(codes);
-  for (size_t begin = 0, i = 0; begin < values.size(); begin += group, ++i) {
-    const std::span<const float> part = values.subspan(begin, group);
-    float largest = 0;
-    for (const float value : part) largest = std::max(largest, std::abs(value));
-    const float ratio = rounded_to(largest / (wide ? 448.0f : 6.0f), dtype);
+  for (size_t i = 0; i * group < values.size(); ++i) {
+    const std::span<const float> part = values.subspan(i * group, group);
+    const float ratio = rounded_to(largest_of(part) / (wide ? 448.0f : 6.0f), dtype);
     const uint32_t byte = nv ? f32_to_e4m3(ratio) : e8m0_scale(ratio, dtype);
     const float scale = nv ? e4m3_to_f32(byte) : e8m0_to_f32(byte);
-    for (const float value : part) {
-      const float scaled = scale == 0 ? 0 : rounded_to(value / scale, dtype);
-      writer.add(wide ? f32_to_e4m3(scaled) : f32_to_e2m1(scaled), quantization.bits);
-    }
+    uint8_t unpacked[kMaxGroup] = {};
+    if (scale != 0)
+      for (size_t at = 0; at < group; at += kBlock) fp_codes(part.data() + at, scale, wide, dtype, unpacked + at);
+    pack(unpacked, group, quantization.bits, codes.data() + i * bytes);
     scales[i] = static_cast<std::byte>(byte);
   }
-  CHECK(writer.is_full());
 }
 
 }  // namespace
@@ -124,16 +193,25 @@ void quantize_row(std::span<const float> values, const Quantization& quantizatio
 
 void dequantize_row_in(const WeightView& weight, int64_t row, DType dtype, std::span<float> out) {
   const Quantization& q = weight.quantization;
-  if (q.mode != QuantMode::affine) {  // one product (or none): rounded once
-    dequantize_row(weight, row, out);
-    for (float& value : out) value = rounded_to(value, dtype);
+  const auto round = [dtype](std::span<float> values) {
+    for (float& value : values) value = rounded_to(value, dtype);
+  };
+  if (q.mode == QuantMode::none) {
+    const ConstTensor& matrix = weight.weight;
+    widen({matrix.data + row * weight.in * dtype_size(matrix.dtype), matrix.dtype, Shape{weight.in}}, out);
+    if (matrix.dtype != dtype) round(out);
     return;
+  }
+  if (q.mode != QuantMode::affine) {  // one product: rounded once
+    dequantize_row(weight, row, out);
+    return round(out);
   }
   CHECK(weight.experts == 0 && row >= 0 && row < weight.out && static_cast<int64_t>(out.size()) == weight.in);
   const int64_t groups = weight.in / q.group_size;
   const auto parameters = [&](const ConstTensor& tensor) {
     std::vector<float> values(static_cast<size_t>(groups));
     widen({tensor.data + row * groups * dtype_size(tensor.dtype), tensor.dtype, Shape{groups}}, values);
+    if (tensor.dtype != dtype) round(values);
     return values;
   };
   const std::vector<float> scales = parameters(weight.scales), biases = parameters(weight.biases);
@@ -145,28 +223,8 @@ void dequantize_row_in(const WeightView& weight, int64_t row, DType dtype, std::
   }
 }
 
-uint32_t f32_to_e2m1(float value) {
-  // The nearest of the values in the order of their codes: of two that are as near the first, so the smaller one, and
-  // never -0.
-  const float size = std::abs(value);
-  uint32_t code = 0;
-  for (const float middle : {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5.0f}) code += size > middle;
-  return code > 0 && value < 0 ? code | 8 : code;
-}
-
-uint32_t f32_to_e4m3(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
-  const uint32_t sign = bits >> 24 & 0x80;
-  const uint32_t magnitude = bits & 0x7fffffffu;
-  if (magnitude > 0x7f800000u) return sign | 0x7f;
-  if (magnitude >= 0x43e00000u) return sign | 0x7e;  // 448 and beyond
-  if (magnitude < 0x3c800000u) {                     // below 2^-6: in steps of 2^-9, which adding 2^14 rounds to
-    const float shifted = std::bit_cast<float>(magnitude) + 0x1p14f;
-    return sign | (std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(0x1p14f));
-  }
-  const uint32_t rounded = magnitude + 0x7ffffu + ((magnitude >> 20) & 1u);
-  return sign | std::min((rounded >> 20) - (120u << 3), 0x7eu);
-}
+uint32_t f32_to_e2m1(float value) { return to_e2m1(value); }
+uint32_t f32_to_e4m3(float value) { return to_e4m3(value); }
 
 float rounded_to(float value, DType dtype) {
   if (dtype == DType::bf16) return bf16_to_f32(f32_to_bf16(value));

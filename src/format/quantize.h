@@ -32,8 +32,8 @@ QuantizedRowBytes quantized_row_bytes(const Quantization& quantization, int64_t 
 void quantize_row(std::span<const float> values, const Quantization& quantization, DType dtype,
                   std::span<std::byte> codes, std::span<std::byte> scales, std::span<std::byte> biases);
 
-// Row `row` of a quantised matrix (no experts) as mx.dequantize computes it in `dtype`: scale * code is rounded to it,
-// and so is the sum with the bias. As float32. Plain matrices are rounded to dtype.
+// Row `row` of a quantised matrix (no experts) as mx.dequantize computes it in `dtype`: scale and bias are rounded to
+// it, then scale * code, then the sum. As float32. Plain matrices are rounded to dtype.
 void dequantize_row_in(const WeightView& weight, int64_t row, DType dtype, std::span<float> out);
 
 uint32_t f32_to_e2m1(float value);  // nearest, of two as near the smaller, at most 6, never -0; NaN: 0

@@ -1,13 +1,11 @@
 #include "format/random_checkpoint.h"
 
 #include <cmath>
-#include <map>
 #include <system_error>
 #include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
-#include "format/atomic_file.h"
 #include "format/quantization.h"
 #include "format/random_tensor.h"
 #include "format/random_tokenizer.h"
@@ -32,8 +30,8 @@ void list_mlp(const ModelConfig& c, int layer, const std::string& mlp, double re
   const auto deviation = [](int64_t in) { return 1 / std::sqrt(static_cast<double>(in)); };
   if (!c.is_moe_layer(layer)) {
     list.push_back({mlp + ".gate_proj", 0, c.intermediate_size, hidden, deviation(hidden)});
-    list.push_back({mlp + ".up_proj", 0, c.intermediate_size, hidden, deviation(hidden)});
     list.push_back({mlp + ".down_proj", 0, hidden, c.intermediate_size, deviation(c.intermediate_size) * residual});
+    list.push_back({mlp + ".up_proj", 0, c.intermediate_size, hidden, deviation(hidden)});
     return;
   }
   const int64_t width = c.moe_intermediate_size;
@@ -45,24 +43,27 @@ void list_mlp(const ModelConfig& c, int layer, const std::string& mlp, double re
 
 // All modules. A matrix of deviation 1 / sqrt(in) keeps its input's size; what adds to the residual stream is smaller
 // by sqrt(2 layers), so that the sum of all layers is of order 1. Logits get a deviation of about 2.
+// The order is that of mlx_lm's parameters, which decides where shards and the list of a mixed quantisation break.
 std::vector<Module> list_modules(const ModelConfig& c) {
   const int64_t hidden = c.hidden_size, q = int64_t{c.num_attention_heads} * c.head_dim,
                 kv = int64_t{c.num_key_value_heads} * c.head_dim;
   const double residual = 1 / std::sqrt(2.0 * c.num_hidden_layers);
   const double in_hidden = 1 / std::sqrt(static_cast<double>(hidden));
+  const bool moe = c.num_experts > 0;
   std::vector<Module> list;
   list.push_back({"model.embed_tokens", 0, c.vocab_size, hidden, c.tie_word_embeddings ? 2 * in_hidden : 1});
   for (int i = 0; i < c.num_hidden_layers; ++i) {
     const std::string layer = fmt::format("model.layers.{}", i);
-    list.push_back({layer + ".input_layernorm", 0, hidden, 0, 1});
     list.push_back({layer + ".self_attn.q_proj", 0, q, hidden, in_hidden});
     list.push_back({layer + ".self_attn.k_proj", 0, kv, hidden, in_hidden});
     list.push_back({layer + ".self_attn.v_proj", 0, kv, hidden, in_hidden});
     list.push_back({layer + ".self_attn.o_proj", 0, hidden, q, residual / std::sqrt(static_cast<double>(q))});
     list.push_back({layer + ".self_attn.q_norm", 0, c.head_dim, 0, 1});
     list.push_back({layer + ".self_attn.k_norm", 0, c.head_dim, 0, 1});
+    if (!moe) list_mlp(c, i, layer + ".mlp", residual, list);
+    list.push_back({layer + ".input_layernorm", 0, hidden, 0, 1});
     list.push_back({layer + ".post_attention_layernorm", 0, hidden, 0, 1});
-    list_mlp(c, i, layer + ".mlp", residual, list);
+    if (moe) list_mlp(c, i, layer + ".mlp", residual, list);
   }
   list.push_back({"model.norm", 0, hidden, 0, 1});
   if (!c.tie_word_embeddings) list.push_back({"lm_head", 0, c.vocab_size, hidden, 2 * in_hidden});
@@ -96,78 +97,24 @@ uint64_t seed_of(uint64_t seed, std::string_view path) {
   return hash;
 }
 
-void write_tensor(const Module& module, const std::string& name, const RandomMatrix& matrix, const ByteSink& sink) {
-  if (module.is_norm()) return constant_ones(module.out, matrix.dtype, sink);
-  if (name.ends_with(".scales")) return random_scales(matrix, sink);
-  if (name.ends_with(".biases")) return random_biases(matrix, sink);
-  random_weight(matrix, sink);
-}
-
-// A tensor with the module that it belongs to.
-struct Planned {
-  TensorSpec spec;
-  Module module;
-};
-
-// Split as mlx_lm does: a shard is closed before the tensor that would exceed its size.
-std::vector<std::vector<Planned>> plan_shards(const ModelConfig& config, DType dtype, uint64_t shard_bytes) {
-  std::vector<std::vector<Planned>> shards(1);
-  uint64_t size = 0;
-  for (const Module& module : list_modules(config)) {
-    std::vector<TensorSpec> specs;
-    list_tensors(module, config.quantization_of(module.path), dtype, specs);
-    for (TensorSpec& spec : specs) {
-      if (!shards.back().empty() && size + spec.bytes() > shard_bytes) {
-        shards.emplace_back();
-        size = 0;
-      }
-      size += spec.bytes();
-      shards.back().push_back({std::move(spec), module});
-    }
-  }
-  return shards;
-}
-
-std::string shard_name(size_t index, size_t count) {
-  return count == 1 ? "model.safetensors" : fmt::format("model-{:05}-of-{:05}.safetensors", index + 1, count);
-}
-
-void write_shard(const std::filesystem::path& path, const std::vector<Planned>& tensors, const ModelConfig& config,
-                 const RandomCheckpointOptions& options) {
-  std::vector<TensorSpec> specs;
-  for (const Planned& planned : tensors) specs.push_back(planned.spec);
-  SafetensorsWriter writer(path, std::move(specs));
+// Its tensors, in the order of list_tensors().
+void write_module(const Module& module, const ModelConfig& config, const RandomCheckpointOptions& options,
+                  CheckpointWriter& writer) {
   const ByteSink sink = [&](std::span<const std::byte> bytes) {
     writer.write(bytes);
     if (options.on_piece) options.on_piece();
   };
-  for (const auto& [spec, module] : tensors) {
-    const RandomMatrix matrix{std::max<int64_t>(module.experts, 1) * module.out,
-                              module.in,
-                              module.deviation,
-                              module.is_norm() ? Quantization{} : config.quantization_of(module.path),
-                              options.dtype,
-                              seed_of(options.seed, module.path)};
-    write_tensor(module, spec.name, matrix, sink);
-  }
-  writer.finish(false);  // the same seed makes it again
-}
-
-std::string index_json(const std::vector<std::vector<Planned>>& shards, const ModelConfig& config) {
-  std::map<std::string, std::string> weight_map;
-  uint64_t total = 0;
-  for (size_t i = 0; i < shards.size(); ++i)
-    for (const Planned& planned : shards[i]) {
-      weight_map.emplace(planned.spec.name, shard_name(i, shards.size()));
-      total += planned.spec.bytes();
-    }
-  Json json;
-  json["metadata"]["total_size"] = static_cast<int64_t>(total);
-  json["metadata"]["total_parameters"] = parameter_count(config);
-  Json::Object members;
-  for (const auto& [name, file] : weight_map) members.emplace_back(name, Json(file));
-  json["weight_map"] = std::move(members);
-  return json.dump(4);
+  if (module.is_norm()) return constant_ones(module.out, options.dtype, sink);
+  const RandomMatrix matrix{std::max<int64_t>(module.experts, 1) * module.out,
+                            module.in,
+                            module.deviation,
+                            config.quantization_of(module.path),
+                            options.dtype,
+                            seed_of(options.seed, module.path)};
+  random_weight(matrix, sink);
+  if (matrix.quantization.mode == QuantMode::none) return;
+  random_scales(matrix, sink);
+  if (matrix.quantization.mode == QuantMode::affine) random_biases(matrix, sink);
 }
 
 std::string generation_json(const TokenizerIds& ids) {
@@ -218,10 +165,10 @@ void write_random_checkpoint(const std::filesystem::path& folder, const RandomCh
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) fail(Errc::io, "{}: cannot make the folder: {}", folder.string(), error.message());
-  const auto shards = plan_shards(config, options.dtype, options.shard_bytes);
-  for (size_t i = 0; i < shards.size(); ++i)
-    write_shard(folder / shard_name(i, shards.size()), shards[i], config, options);
-  write_file_atomically(folder / "model.safetensors.index.json", index_json(shards, config));
+  // Not flushed: the same seed makes it again.
+  CheckpointWriter writer(folder, model_tensors(config, options.dtype), options.shard_bytes, false);
+  for (const Module& module : list_modules(config)) write_module(module, config, options, writer);
+  writer.finish(parameter_count(config));
   write_file_atomically(folder / "generation_config.json", generation_json(tokenizer_ids(config.vocab_size)));
   write_file_atomically(folder / "tokenizer.json", random_tokenizer_json(config.vocab_size));
   write_file_atomically(folder / "tokenizer_config.json", random_tokenizer_config_json(config.vocab_size));

@@ -39,6 +39,7 @@ class SafetensorsWriter {
   // The tensor that the next byte belongs to; nullptr when all are written.
   const TensorSpec* next() const { return index_ < tensors_.size() ? &tensors_[index_] : nullptr; }
   uint64_t bytes() const { return header_bytes_ + data_bytes_; }  // of the whole file
+  uint64_t left() const { return bytes() - file_.written(); }     // to write
 
  private:
   void skip_complete();

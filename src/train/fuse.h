@@ -1,5 +1,5 @@
-// fuse: a model folder and an adapter folder become one model folder, as mlx_lm.fuse makes it. Tensors are read from
-// the mapped checkpoint and written row by row: memory holds some megabytes at a time, whatever the model's size.
+// fuse: a model folder and an adapter folder become one model folder, as mlx_lm.fuse makes it: a format/conversion with
+// an adapter in its way.
 //
 // A quantised base is quantised again with the same parameters, which may lose the tuning: what a step of the codes is
 // larger than. How much of it survives is measured first, and where it would be lost nothing is written.
@@ -8,8 +8,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,15 +17,12 @@ namespace inkstone {
 
 struct FuseOptions {
   std::filesystem::path model;    // a folder
-  std::filesystem::path adapter;  // a folder: LoRA, DoRA or whole parameters; empty: only the format changes
+  std::filesystem::path adapter;  // a folder: LoRA, DoRA or whole parameters
   std::filesystem::path save;     // a folder that is not there yet, or empty
   bool dequantize = false;        // write a plain model, in the dtype of its scales
-  // Quantise every plain matrix whose rows are whole groups: the linears and the embedding, as mlx_lm.convert -q.
-  std::optional<Quantization> quantize{};
-  bool force = false;  // write it even where the tuning is lost
-  int threads = 0;     // 0: all that this process may use
-  // Called after each piece of work with the share of it that is done, 0 to 1; may throw to end it.
-  std::function<void(double)> on_progress{};
+  bool force = false;             // write it even where the tuning is lost
+  int threads = 0;                // 0: all that this process may use
+  Conversion::Progress on_progress{};
 };
 
 struct FusedModule {
@@ -37,11 +32,11 @@ struct FusedModule {
 };
 
 struct FuseReport {
-  std::vector<FusedModule> modules;  // the tuned ones, in the model's order
+  std::vector<FusedModule> modules;  // the tuned ones; those that were quantised again first
   TuningLoss quantized;              // over those that were quantised again; empty where there are none
   TuningLoss plain;                  // over the others: what bfloat16 or float16 rounds away; never a reason to refuse
   int64_t replaced = 0;              // whole parameters that a full fine-tune brought
-  uint64_t bytes = 0;                // of the weights written
+  Conversion::Written written;
 };
 
 // Less than this share of the tuning left, or more noise than tuning, is refused.
@@ -50,8 +45,7 @@ inline constexpr double kMostNoise = 1;
 bool loses_tuning(const TuningLoss& loss);
 
 // Throws Error(unsupported) where the tuning would be lost, with the figures and the ways out; Error(bad_file) where
-// adapter and model do not fit; Error(usage) for a folder that holds something; Error(not_found), Error(io). After an
-// error what was written is removed.
+// adapter and model do not fit; and as Conversion does.
 FuseReport fuse(const FuseOptions& options);
 
 }  // namespace inkstone

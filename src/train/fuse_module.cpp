@@ -2,20 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <span>
+#include <utility>
 
 #include "base/error.h"
 #include "format/quantize.h"
-#include "tensor/widen.h"
 
 namespace inkstone {
 namespace {
-
-QuantizedRowBytes row_bytes(const FusedFormat& format, int64_t in) {
-  if (format.quantization.mode == QuantMode::none)
-    return {static_cast<size_t>(in) * static_cast<size_t>(dtype_size(format.dtype)), 0, 0};
-  return quantized_row_bytes(format.quantization, in, format.dtype);
-}
 
 double norm_of(const std::vector<float>& row) {
   double squares = 0;
@@ -51,29 +44,33 @@ struct ModuleFuser::Scratch {
       : base(static_cast<size_t>(in)), exact(base.size()), fused(base.size()), read(base.size()) {}
 };
 
-ModuleFuser::ModuleFuser(const WeightView& weight, const AdapterModule* adapter, const AdapterConfig& config,
-                         const FusedFormat& format)
-    : weight_(weight), format_(format), has_adapter_(adapter != nullptr) {
-  if (adapter == nullptr) return;
-  CHECK(adapter->in() == weight.in && adapter->out() == weight.out && adapter->experts() == weight.experts);
-  CHECK(adapter->m.empty() || !adapter->is_experts());
-  scale_ = config.scale;
-  rank_ = adapter->rank();
-  rows_ = rows_of(*adapter);
+ModuleFuser::ModuleFuser(const ConvertedModule& module, const AdapterModule& adapter, float scale,
+                         std::function<void(const TuningLoss&)> on_loss)
+    : encoder_(module.weight, module.format),
+      dtype_(module.format.dtype),
+      in_(module.weight.in),
+      out_(module.weight.out),
+      scale_(scale),
+      rank_(adapter.rank()),
+      rows_(rows_of(adapter)),
+      losses_(static_cast<size_t>(std::max<int64_t>(module.weight.experts, 1) * out_)),
+      on_loss_(std::move(on_loss)) {
+  CHECK(adapter.in() == in_ && adapter.out() == out_ && adapter.experts() == module.weight.experts);
+  CHECK(adapter.m.empty() || !adapter.is_experts());
 }
 
 // exact = base + scale b a in float32, fused the same in the dtype's steps; for DoRA both brought to the length m.
 void ModuleFuser::add_adapter(int64_t e, int64_t row, Scratch& s) const {
   const size_t in = s.base.size();
   std::fill(s.exact.begin(), s.exact.end(), 0.0f);
-  const float* b = rows_.b.data() + (e * weight_.out + row) * rank_;
+  const float* b = rows_.b.data() + (e * out_ + row) * rank_;
   for (int64_t r = 0; r < rank_; ++r) {
     const float factor = scale_ * b[r];
-    const float* a = rows_.a.data() + (e * rank_ + r) * weight_.in;
+    const float* a = rows_.a.data() + (e * rank_ + r) * in_;
     for (size_t i = 0; i < in; ++i) s.exact[i] += factor * a[i];
   }
   for (size_t i = 0; i < in; ++i) {
-    s.fused[i] = rounded_to(s.base[i] + rounded_to(s.exact[i], format_.dtype), format_.dtype);
+    s.fused[i] = rounded_to(s.base[i] + rounded_to(s.exact[i], dtype_), dtype_);
     s.exact[i] += s.base[i];
   }
   if (rows_.m.empty()) return;
@@ -83,65 +80,33 @@ void ModuleFuser::add_adapter(int64_t e, int64_t row, Scratch& s) const {
   const float fused_factor = static_cast<float>(fused_norm > 0 ? m / fused_norm : 1);
   for (size_t i = 0; i < in; ++i) {
     s.exact[i] *= exact_factor;
-    s.fused[i] = rounded_to(s.fused[i] * fused_factor, format_.dtype);
+    s.fused[i] = rounded_to(s.fused[i] * fused_factor, dtype_);
   }
 }
 
-TuningLoss ModuleFuser::encode_row(const WeightView& matrix, int64_t e, int64_t row, Scratch& s, std::byte* weight,
-                                   std::byte* scales, std::byte* biases) const {
-  const QuantizedRowBytes bytes = row_bytes(format_, weight_.in);
-  dequantize_row_in(matrix, row, format_.dtype, s.base);
-  if (has_adapter_)
+void ModuleFuser::encode(int64_t e, int64_t begin, int64_t end, const RowTarget& target) {
+  Scratch s(in_);
+  for (int64_t row = begin; row < end; ++row) {
+    const RowTarget at = encoder_.at(target, row - begin);
+    encoder_.read(e, row, s.base);
     add_adapter(e, row, s);
-  else
-    s.fused = s.base;
-  if (format_.quantization.mode == QuantMode::none) {
-    narrow(s.fused, format_.dtype, {weight, bytes.codes});
-    s.read = s.fused;
-  } else {
-    quantize_row(s.fused, format_.quantization, format_.dtype, {weight, bytes.codes}, {scales, bytes.scales},
-                 {biases, bytes.biases});
-    WeightView again{"", 1, weight_.in, 0, format_.quantization, {}, {}, {}, {}};
-    const int64_t groups = weight_.in / format_.quantization.group_size;
-    const bool affine = format_.quantization.mode == QuantMode::affine;
-    again.weight = {weight, DType::u32, Shape{1, weight_.in * format_.quantization.bits / 32}};
-    again.scales = {scales, affine ? format_.dtype : DType::u8, Shape{1, groups}};
-    if (affine) again.biases = {biases, format_.dtype, Shape{1, groups}};
-    dequantize_row_in(again, 0, format_.dtype, s.read);
+    encoder_.write(s.fused, at);
+    encoder_.read_back(at, s.read);
+    TuningLoss& loss = losses_[static_cast<size_t>(e * out_ + row)];
+    for (size_t i = 0; i < s.base.size(); ++i) {
+      const double wanted = static_cast<double>(s.exact[i]) - s.base[i];
+      const double written = static_cast<double>(s.read[i]) - s.base[i];
+      loss.wanted += wanted * wanted;
+      loss.along += wanted * written;
+      loss.written += written * written;
+    }
   }
-  TuningLoss loss;
-  if (!has_adapter_) return loss;
-  for (size_t i = 0; i < s.base.size(); ++i) {
-    const double wanted = static_cast<double>(s.exact[i]) - s.base[i];
-    const double written = static_cast<double>(s.read[i]) - s.base[i];
-    loss.wanted += wanted * wanted;
-    loss.along += wanted * written;
-    loss.written += written * written;
-  }
-  return loss;
 }
 
-void ModuleFuser::encode(int64_t e, int64_t begin, int64_t end, ThreadPool& pool, EncodedRows& out,
-                         TuningLoss& loss) const {
-  CHECK(begin >= 0 && begin <= end && end <= weight_.out);
-  const WeightView matrix = weight_.experts > 0 ? weight_.expert(e) : weight_;
-  const QuantizedRowBytes bytes = row_bytes(format_, weight_.in);
-  const size_t rows = static_cast<size_t>(end - begin);
-  out.weight.resize(rows * bytes.codes);
-  const size_t scales_at = out.scales.size(), biases_at = out.biases.size();
-  out.scales.resize(scales_at + rows * bytes.scales);
-  out.biases.resize(biases_at + rows * bytes.biases);
-  std::vector<TuningLoss> losses(rows);  // added up in order: the same whatever the threads
-  pool.parallel_for(static_cast<int64_t>(rows), 1, [&](int64_t first, int64_t last) {
-    Scratch scratch(weight_.in);
-    for (int64_t i = first; i < last; ++i) {
-      const size_t at = static_cast<size_t>(i);
-      losses[at] = encode_row(matrix, e, begin + i, scratch, out.weight.data() + at * bytes.codes,
-                              out.scales.data() + scales_at + at * bytes.scales,
-                              out.biases.data() + biases_at + at * bytes.biases);
-    }
-  });
-  for (const TuningLoss& row : losses) loss.add(row);
+void ModuleFuser::finish() {
+  TuningLoss sum;
+  for (const TuningLoss& row : losses_) sum.add(row);
+  on_loss_(sum);
 }
 
 }  // namespace inkstone

@@ -1,15 +1,13 @@
 // ModuleFuser: the rows of one matrix (or stack of experts) with its adapter added, in the checkpoint's own format, and
-// what of the tuning is left in them. A view of the checkpoint and of the adapter, which must outlive it. One thread
-// calls it; it uses a pool's.
+// what of the tuning is left in them. A view of the checkpoint and of the adapter, which must outlive it.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
-#include "base/thread_pool.h"
 #include "format/adapter.h"
-#include "tensor/quantized.h"
+#include "format/conversion.h"
 
 namespace inkstone {
 
@@ -30,40 +28,29 @@ struct TuningLoss {
   double error() const;     // |R - D| / |D|
 };
 
-// How the matrix is stored afterwards.
-struct FusedFormat {
-  DType dtype = DType::bf16;  // of plain values, and of affine scales and biases; arithmetic is done in it
-  Quantization quantization;  // mode none: plain
-};
-
-struct EncodedRows {
-  std::vector<std::byte> weight;          // of the rows of the last call
-  std::vector<std::byte> scales, biases;  // of all rows so far
-};
-
-class ModuleFuser {
+class ModuleFuser : public RowEditor {
  public:
-  // `adapter` null: nothing is added, only the format changes. Sizes must fit (CHECKed).
-  ModuleFuser(const WeightView& weight, const AdapterModule* adapter, const AdapterConfig& config,
-              const FusedFormat& format);
+  // `on_loss` gets the sum over all rows. Sizes must fit (CHECKed).
+  ModuleFuser(const ConvertedModule& module, const AdapterModule& adapter, float scale,
+              std::function<void(const TuningLoss&)> on_loss);
 
-  // Rows [begin, end) of expert e (0 where there are none).
   //   LoRA: W + round(scale b a), rounded, as mlx_lm.fuse computes it in the checkpoint's dtype.
   //   DoRA: that times m / its norm.
-  void encode(int64_t e, int64_t begin, int64_t end, ThreadPool& pool, EncodedRows& out, TuningLoss& loss) const;
+  void encode(int64_t e, int64_t begin, int64_t end, const RowTarget& target) override;
+  void finish() override;
 
  private:
   struct Scratch;
-  TuningLoss encode_row(const WeightView& matrix, int64_t e, int64_t row, Scratch& scratch, std::byte* weight,
-                        std::byte* scales, std::byte* biases) const;
   void add_adapter(int64_t e, int64_t row, Scratch& scratch) const;
 
-  const WeightView& weight_;
-  FusedFormat format_;
-  bool has_adapter_ = false;
-  float scale_ = 1;
-  int64_t rank_ = 0;
+  RowEncoder encoder_;
+  DType dtype_;
+  int64_t in_, out_;
+  float scale_;
+  int64_t rank_;
   AdapterRows rows_;
+  std::vector<TuningLoss> losses_;  // of each row: added up in order they are the same whatever the threads
+  std::function<void(const TuningLoss&)> on_loss_;
 };
 
 }  // namespace inkstone

@@ -8,35 +8,11 @@
 
 #include "base/error.h"
 #include "base/float16.h"
-#include "format/quantization.h"
-#include "format/safetensors.h"
 #include "tests/golden/fixture_folder.h"
+#include "tests/golden/quant_data.h"
 
 namespace inkstone {
 namespace {
-
-// "affine.b4.g64", "mxfp4": what the fixture calls a quantisation.
-Quantization parse_name(const std::string& name) {
-  if (name == "mxfp4") return {QuantMode::mxfp4, 4, 32};
-  if (name == "mxfp8") return {QuantMode::mxfp8, 8, 32};
-  if (name == "nvfp4") return {QuantMode::nvfp4, 4, 16};
-  int bits = 0, group = 0;
-  if (std::sscanf(name.c_str(), "affine.b%d.g%d", &bits, &group) == 2) return {QuantMode::affine, bits, group};
-  return {};
-}
-
-WeightView view_of(const Safetensors& file, const std::string& name) {
-  WeightView view;
-  view.name = name;
-  view.quantization = parse_name(name);
-  EXPECT_EQ(quantization_problem(view.quantization), "") << name;
-  view.weight = *file.find(name + ".weight");
-  view.scales = *file.find(name + ".scales");
-  if (const ConstTensor* biases = file.find(name + ".biases")) view.biases = *biases;
-  view.out = view.weight.shape[0];
-  view.in = view.scales.shape[1] * view.quantization.group_size;
-  return view;
-}
 
 uint32_t bits_at(const ConstTensor& tensor, int64_t i) {
   uint32_t bits = 0;
@@ -114,8 +90,7 @@ void check_file(const std::filesystem::path& path) {
   for (const auto& [tensor_name, tensor] : file.tensors()) {
     if (!tensor_name.ends_with(".scales")) continue;
     const std::string name = tensor_name.substr(0, tensor_name.size() - 7);
-    ASSERT_NE(parse_name(name).mode, QuantMode::none) << name;
-    const WeightView view = view_of(file, name);
+    const WeightView view = quant_matrix(file, name);
     const std::vector<float> matrix = decode(view);
     check_dequant(file, view, matrix);
     const ConstTensor* x = file.find("x");

@@ -5,24 +5,13 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "format/quantization.h"
 #include "format/quantize.h"
-#include "format/safetensors.h"
 #include "tensor/widen.h"
 #include "tests/golden/fixture_folder.h"
+#include "tests/golden/quant_data.h"
 
 namespace inkstone {
 namespace {
-
-// "affine.b4.g64", "mxfp4": what the fixture calls a quantisation.
-Quantization parse_name(const std::string& name) {
-  if (name == "mxfp4") return {QuantMode::mxfp4, 4, 32};
-  if (name == "mxfp8") return {QuantMode::mxfp8, 8, 32};
-  if (name == "nvfp4") return {QuantMode::nvfp4, 4, 16};
-  int bits = 0, group = 0;
-  if (std::sscanf(name.c_str(), "affine.b%d.g%d", &bits, &group) == 2) return {QuantMode::affine, bits, group};
-  return {};
-}
 
 void expect_same(std::span<const std::byte> found, const ConstTensor* expected, int64_t row, const std::string& name) {
   const size_t bytes = expected == nullptr ? 0 : expected->bytes() / static_cast<size_t>(expected->shape[0]);
@@ -34,7 +23,7 @@ void expect_same(std::span<const std::byte> found, const ConstTensor* expected, 
 }
 
 void check_quantize(const Safetensors& file, const ConstTensor& w, const std::string& name) {
-  const Quantization quantization = parse_name(name);
+  const Quantization quantization = parse_quant_name(name);
   ASSERT_NE(quantization.mode, QuantMode::none) << name;
   const int64_t rows = w.shape[0], in = w.shape[1];
   std::vector<float> values(static_cast<size_t>(rows * in));
@@ -51,13 +40,7 @@ void check_quantize(const Safetensors& file, const ConstTensor& w, const std::st
 }
 
 void check_dequantize(const Safetensors& file, const ConstTensor& expected, const std::string& name) {
-  WeightView view;
-  view.quantization = parse_name(name);
-  view.weight = *file.find(name + ".weight");
-  view.scales = *file.find(name + ".scales");
-  if (const ConstTensor* biases = file.find(name + ".biases")) view.biases = *biases;
-  view.out = view.weight.shape[0];
-  view.in = view.scales.shape[1] * view.quantization.group_size;
+  const WeightView view = quant_matrix(file, name);
   ASSERT_EQ(expected.shape, (Shape{view.out, view.in}));
   std::vector<float> row(static_cast<size_t>(view.in)), values(static_cast<size_t>(view.in * view.out));
   widen(expected, values);
