@@ -67,7 +67,8 @@ void ModelFlags::add_to(CLI::App& verb) {
 }
 
 void ModelFlags::add_without_context_to(CLI::App& verb) {
-  verb.add_option("-m,--model", model, "Folder of a model in MLX format (default: nano, inside this program)");
+  verb.add_option("-m,--model", model,
+                  "Folder of a model in MLX format, or a GGUF file (default: nano, in this program)");
   verb.add_option("--adapter", adapter, "Folder of a LoRA or DoRA adapter as mlx_lm writes it");
   verb.add_option("-t,--threads", threads, "Threads (default: all that this process may use)")
       ->check(CLI::Range(1, 1024));
@@ -85,17 +86,15 @@ std::filesystem::path ModelFlags::folder() const {
   if (model.empty()) {
     std::fprintf(stderr,
                  "No --model: this is nano, a tiny model inside this program. It calculates and\n"
-                 "knows Inkstone, and little else. --model FOLDER opens a Qwen3 model in MLX format.\n\n");
+                 "knows Inkstone, and little else. --model opens a Qwen3 model: a folder in MLX format,\n"
+                 "or a GGUF file.\n\n");
     return kEmbeddedModel;
   }
   return existing_folder("--model", model);
 }
 
 std::filesystem::path existing_folder(const char* flag, const std::string& model) {
-  if (!file_exists(model)) fail(Errc::not_found, "{} {}: no such folder", flag, model);
-  std::error_code unreadable;  // the file system's own words come when it is opened
-  if (!is_embedded(model) && std::filesystem::is_regular_file(model, unreadable))
-    fail(Errc::not_found, "{} {}: found a file, expected the folder of a model", flag, model);
+  if (!file_exists(model)) fail(Errc::not_found, "{} {}: no such folder or file", flag, model);
   return model;
 }
 

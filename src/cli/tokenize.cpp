@@ -19,7 +19,7 @@ struct TokenizeFlags {
 void run_tokenize(const TokenizeFlags& flags) {
   ModelFlags model;
   model.model = flags.model;
-  const Tokenizer tokenizer = Tokenizer::load(model.folder());
+  const Tokenizer tokenizer = load_tokenizer(model.folder());
   const std::string text = flags.prompt == "-" ? read_standard_input() : flags.prompt;
   const std::vector<int32_t> ids = flags.special ? tokenizer.encode(text) : tokenizer.encode_plain(text);
   if (flags.json) {

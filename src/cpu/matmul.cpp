@@ -77,6 +77,8 @@ Matrix matrix_of(const WeightView& view, int64_t expert) {
     m.bits = weight.quantization.bits;
     m.group = weight.quantization.group_size;
     CHECK(m.group >= 16 && (m.group & (m.group - 1)) == 0 && m.group <= kPositionBlock && m.in % m.group == 0);
+    // Groups of 16 are halves of the kernels' units: in 3 and 6 bits, which repacked K-quants have, and in nvfp4.
+    CHECK(m.group >= 32 || m.format != WeightFormat::affine || ((m.bits == 3 || m.bits == 6) && m.in % 32 == 0));
     m.groups = m.in / m.group;
     m.row_bytes = m.in * m.bits / 8;
     const int64_t scale_bytes = m.out * m.groups * dtype_size(weight.scales.dtype);

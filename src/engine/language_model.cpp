@@ -4,15 +4,20 @@
 
 #include "base/system.h"
 #include "engine/generator.h"
+#include "format/gguf.h"
+#include "format/model_files.h"
 #include "model/lora.h"
 #include "model/workspace.h"
 
 namespace inkstone {
 namespace {
 
-std::optional<ChatTemplate> load_template(const std::filesystem::path& folder) {
+std::optional<ChatTemplate> load_template(const std::filesystem::path& model) {
   try {
-    return ChatTemplate::load(folder);
+    if (!is_gguf(model)) return ChatTemplate::load(model);
+    const std::string origin = model_file_origin(model, "tokenizer_config.json");
+    return ChatTemplate::from_config(Json::parse(read_model_file(model, "tokenizer_config.json").value(), origin),
+                                     origin);
   } catch (const Error& error) {
     if (error.code() == Errc::not_found) return std::nullopt;  // a base model: generate works, chat says what lacks
     throw;
@@ -21,9 +26,14 @@ std::optional<ChatTemplate> load_template(const std::filesystem::path& folder) {
 
 }  // namespace
 
+Tokenizer load_tokenizer(const std::filesystem::path& model) {
+  if (!is_gguf(model)) return Tokenizer::load(model);
+  return Tokenizer::parse(read_model_file(model, "tokenizer.json").value(), model_file_origin(model, "tokenizer.json"));
+}
+
 // The tokenizer takes about as long to read as the model: a thread of its own reads it meanwhile.
 LanguageModel::LanguageModel(const std::filesystem::path& folder, const LoadOptions& options)
-    : LanguageModel(folder, options, std::async(std::launch::async, [folder] { return Tokenizer::load(folder); })) {}
+    : LanguageModel(folder, options, std::async(std::launch::async, [folder] { return load_tokenizer(folder); })) {}
 
 LanguageModel::LanguageModel(const std::filesystem::path& folder, const LoadOptions& options,
                              std::future<Tokenizer> tokenizer)
@@ -52,7 +62,8 @@ int LanguageModel::context_size(int wanted) const {
   if (wanted > maximum)
     fail(Errc::context_length, "--ctx-size {}: expected at most the model's max_position_embeddings, {}", wanted,
          maximum);
-  const uint64_t available = memory_info().available;
+  // Weights that were repacked are in memory already: they count on both sides.
+  const uint64_t available = memory_info().available + checkpoint_.owned_bytes();
   const uint64_t weights = checkpoint_.bytes();
   const uint64_t activations = workspace_bytes(*device_, config_, Generator::kChunkTokens, 1);
   const uint64_t per_token = static_cast<uint64_t>(KvCache::bytes_per_token(config_, device_->kv_format()));
@@ -64,6 +75,13 @@ int LanguageModel::context_size(int wanted) const {
     return static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(maximum), room));
   }
   const uint64_t spare = available / 16;  // page tables, and what others will want
+  if (checkpoint_.owned_bytes() > 0)
+    fail(
+        Errc::out_of_memory,
+        "{}: weights {:.2f} GB, activations and a context of {} tokens {:.2f} GB: found {:.2f} GB of memory available. "
+        "Quantised weights of a GGUF can't be read as they are needed; those of a folder in MLX format can",
+        folder().string(), static_cast<double>(weights) / 1e9, least, static_cast<double>(beside) / 1e9,
+        static_cast<double>(available) / 1e9);
   if (available < beside + spare || !model_->limit_weights(checkpoint_, available - beside - spare))
     fail(
         Errc::out_of_memory,

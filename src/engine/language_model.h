@@ -1,5 +1,6 @@
-// LanguageModel: everything that a model folder gives, opened once: device, weights, tokenizer, chat template and
-// generation defaults. Owns all of it. The tokenizer and the template may be used from any thread, the model from one.
+// LanguageModel: everything that a model folder, or a GGUF file, gives, opened once: device, weights, tokenizer, chat
+// template and generation defaults. Owns all of it. The tokenizer and the template may be used from any thread, the model
+// from one.
 #pragma once
 
 #include <filesystem>
@@ -20,6 +21,9 @@ struct LoadOptions {
   DeviceOptions device;
   std::optional<std::filesystem::path> adapter;  // an adapter folder as mlx_lm writes it
 };
+
+// The tokenizer of a model folder or a GGUF file.
+Tokenizer load_tokenizer(const std::filesystem::path& model);
 
 class LanguageModel {
  public:

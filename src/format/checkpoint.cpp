@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "format/gguf_weights.h"
 #include "format/quantization.h"
 #include "format/shards.h"
 
@@ -30,11 +31,24 @@ std::string bits_hint(const ConstTensor& weight, int64_t in) {
 
 }  // namespace
 
-Checkpoint::Checkpoint(const std::filesystem::path& folder) : folder_(folder) {
-  const ShardList list = find_shards(folder);
+Checkpoint::Checkpoint(const std::filesystem::path& model) : folder_(model) {
+  if (is_gguf(model)) {
+    gguf_ = std::make_unique<GgufWeights>(model);
+    tensors_ = gguf_->tensors();
+  } else {
+    open_folder();
+  }
+}
+
+Checkpoint::~Checkpoint() = default;
+Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
+Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
+
+void Checkpoint::open_folder() {
+  const ShardList list = find_shards(folder_);
   shards_.reserve(list.files.size());
   for (const std::string& file : list.files) {
-    const Safetensors& shard = shards_.emplace_back(folder / file);
+    const Safetensors& shard = shards_.emplace_back(folder_ / file);
     for (const auto& [name, tensor] : shard.tensors())
       if (!tensors_.emplace(name, tensor).second)
         fail(Errc::bad_file, "{}: {}: stands in another shard, too: {}", shard.path().string(), name, origin_of(name));
@@ -49,11 +63,12 @@ Checkpoint::Checkpoint(const std::filesystem::path& folder) : folder_(folder) {
   if (!list.weight_map) return;
   for (const auto& [name, file] : *list.weight_map)
     if (!tensors_.contains(name))
-      fail(Errc::bad_file, "{}: {}: the index places it here, but it is not in the file", (folder / file).string(),
+      fail(Errc::bad_file, "{}: {}: the index places it here, but it is not in the file", (folder_ / file).string(),
            name);
 }
 
 std::string Checkpoint::origin_of(std::string_view name) const {
+  if (gguf_) return gguf_->origin_of(name);
   for (const Safetensors& shard : shards_)
     if (shard.find(name) != nullptr) return shard.path().string();
   return folder_.string();
@@ -67,11 +82,13 @@ uint64_t Checkpoint::bytes() const {
   return total;
 }
 
+uint64_t Checkpoint::owned_bytes() const { return gguf_ ? gguf_->owned_bytes() : 0; }
+
 ConstTensor Checkpoint::take_any(std::string_view name) {
   const auto entry = tensors_.find(name);
   if (entry == tensors_.end()) fail(Errc::bad_file, "{}: {}: missing", folder_.string(), name);
   taken_.emplace(name);
-  return entry->second;
+  return gguf_ ? gguf_->load(name) : entry->second;
 }
 
 ConstTensor Checkpoint::take(std::string_view name, const Shape& shape) {
@@ -165,6 +182,11 @@ WeightView Checkpoint::take_experts(const std::string& mlp, const std::string& p
 }
 
 const MappedFile& Checkpoint::file_of(std::span<const std::byte> part) const {
+  if (gguf_) {
+    const MappedFile* file = gguf_->file_of(part);
+    CHECK(file != nullptr);
+    return *file;
+  }
   const auto holds = [part](const Safetensors& shard) {
     const std::span<const std::byte> file = shard.file().bytes();
     return part.data() >= file.data() && part.data() + part.size() <= file.data() + file.size();

@@ -2,11 +2,10 @@
 
 #include <cstdint>
 
-#include "base/embedded.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "base/mapped_file.h"
 #include "format/json_fields.h"
+#include "format/model_files.h"
 
 namespace inkstone {
 
@@ -26,10 +25,9 @@ GenerationConfig parse_generation_config(std::string_view json, std::string_view
   return config;
 }
 
-GenerationConfig load_generation_config(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / "generation_config.json";
-  if (!file_exists(path)) return {};
-  return parse_generation_config(read_file(path, 1 << 20), path.string());
+GenerationConfig load_generation_config(const std::filesystem::path& model) {
+  const auto text = read_model_file(model, "generation_config.json", 1 << 20);
+  return text ? parse_generation_config(*text, model_file_origin(model, "generation_config.json")) : GenerationConfig{};
 }
 
 }  // namespace inkstone

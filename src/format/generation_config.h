@@ -22,7 +22,7 @@ struct GenerationConfig {
 
 // Throws Error(bad_file) where a member has the wrong type or range. Unknown members are not ours and pass.
 GenerationConfig parse_generation_config(std::string_view json, std::string_view origin);
-// Empty where the folder has no such file.
-GenerationConfig load_generation_config(const std::filesystem::path& folder);
+// Of a model folder, or of a GGUF file. Empty where there is none.
+GenerationConfig load_generation_config(const std::filesystem::path& model);
 
 }  // namespace inkstone

@@ -5,7 +5,10 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/mapped_file.h"
+#include "format/gguf_config.h"
+#include "format/gguf_weights.h"
 #include "format/json_fields.h"
+#include "format/model_files.h"
 #include "format/quantization_config.h"
 
 namespace inkstone {
@@ -159,9 +162,13 @@ ModelConfig parse_model_config(std::string_view json, std::string_view origin) {
   return config;
 }
 
-ModelConfig load_model_config(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / "config.json";
-  return parse_model_config(read_file(path, kMaxConfigBytes), path.string());
+ModelConfig load_model_config(const std::filesystem::path& model) {
+  const std::string origin = model_file_origin(model, "config.json");
+  if (!is_gguf(model)) return parse_model_config(read_file(model / "config.json", kMaxConfigBytes), origin);
+  const std::vector<Gguf> files = open_gguf(model);
+  ModelConfig config = parse_model_config(gguf_config_json(files), origin);
+  set_gguf_quantization(files, config);
+  return config;
 }
 
 }  // namespace inkstone

@@ -61,6 +61,7 @@ struct ModelConfig {
 // Checks every field: present, typed, in range, consistent. `origin` names the file in errors.
 // Throws Error(bad_file), or Error(unsupported) for a model_type or feature that this program does not run.
 ModelConfig parse_model_config(std::string_view json, std::string_view origin);
-ModelConfig load_model_config(const std::filesystem::path& folder);
+// Of a model folder, or of a GGUF file.
+ModelConfig load_model_config(const std::filesystem::path& model);
 
 }  // namespace inkstone

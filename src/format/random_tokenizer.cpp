@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "format/qwen_tokenizer.h"
 
 namespace inkstone {
 namespace {
@@ -95,29 +96,6 @@ Bpe make_bpe(int vocab_size) {
   return bpe;
 }
 
-Json byte_level() {
-  Json json;
-  json["type"] = "ByteLevel";
-  json["add_prefix_space"] = false;
-  json["trim_offsets"] = false;
-  json["use_regex"] = false;
-  return json;
-}
-
-Json pre_tokenizer() {
-  Json split;
-  split["type"] = "Split";
-  split["pattern"]["Regex"] =
-      "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+"
-      "|\\s+(?!\\S)|\\s+";
-  split["behavior"] = "Isolated";
-  split["invert"] = false;
-  Json json;
-  json["type"] = "Sequence";
-  json["pretokenizers"] = Json::Array{split, byte_level()};
-  return json;
-}
-
 Json flags(const AddedToken& token) {
   Json json;
   json["content"] = token.content;
@@ -177,33 +155,11 @@ TokenizerIds tokenizer_ids(int vocab_size) {
 }
 
 std::string random_tokenizer_json(int vocab_size) {
-  Json::Array added;
-  for (int i = 0; i < kAddedCount; ++i) {
-    Json entry;
-    entry["id"] = added_id(i, vocab_size);
-    const Json rest = flags(kAdded[i]);
-    for (const auto& [key, value] : rest.as_object()) entry[key] = value;
-    added.push_back(std::move(entry));
-  }
+  std::vector<QwenAddedToken> added;
+  for (int i = 0; i < kAddedCount; ++i)
+    added.push_back({std::string(kAdded[i].content), added_id(i, vocab_size), kAdded[i].special});
   Bpe bpe = make_bpe(vocab_size);
-  Json model;
-  model["type"] = "BPE";
-  for (const char* key : {"dropout", "unk_token"}) model[key] = nullptr;
-  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) model[key] = "";
-  for (const char* key : {"fuse_unk", "byte_fallback", "ignore_merges"}) model[key] = false;
-  model["vocab"] = std::move(bpe.vocab);
-  model["merges"] = std::move(bpe.merges);
-  Json json;
-  json["version"] = "1.0";
-  json["truncation"] = nullptr;
-  json["padding"] = nullptr;
-  json["added_tokens"] = std::move(added);
-  json["normalizer"]["type"] = "NFC";
-  json["pre_tokenizer"] = pre_tokenizer();
-  json["post_processor"] = byte_level();
-  json["decoder"] = byte_level();
-  json["model"] = std::move(model);
-  return json.dump();
+  return qwen_tokenizer_json(added, Json(std::move(bpe.vocab)).dump(), Json(std::move(bpe.merges)).dump());
 }
 
 std::string random_tokenizer_config_json(int vocab_size) {

@@ -74,11 +74,15 @@ ChatTemplate ChatTemplate::load(const std::filesystem::path& folder) {
   const std::filesystem::path config_path = folder / "tokenizer_config.json";
   Json config = Json::Object();
   if (file_exists(config_path)) config = Json::parse(file_text(config_path), config_path.string());
-  const Json variables = special_tokens(config);
-  if (file_exists(jinja_path)) return parse(file_text(jinja_path), variables, jinja_path.string());
-  if (const std::string* source = template_of(config, config_path.string()))
-    return parse(*source, variables, config_path.string() + ": chat_template");
+  if (file_exists(jinja_path)) return parse(file_text(jinja_path), special_tokens(config), jinja_path.string());
+  if (config.find("chat_template")) return from_config(config, config_path.string());
   fail(Errc::not_found, "{}: no chat_template.jinja, and no chat_template in tokenizer_config.json", folder.string());
+}
+
+ChatTemplate ChatTemplate::from_config(const Json& config, std::string_view origin) {
+  if (const std::string* source = template_of(config, std::string(origin)))
+    return parse(*source, special_tokens(config), std::string(origin) + ": chat_template");
+  fail(Errc::not_found, "{}: no chat_template", origin);
 }
 
 ChatTemplate ChatTemplate::parse(std::string_view source, const Json& variables, std::string_view origin) {

@@ -27,6 +27,8 @@ class ChatTemplate {
   // one named "default"). Special tokens (bos_token, eos_token, ...) come from tokenizer_config.json.
   // Throws Error(not_found) if the folder has no template, Error(template_error) if it does not parse.
   static ChatTemplate load(const std::filesystem::path& folder);
+  // What a tokenizer_config.json says: its template and special tokens. Throws as load() does.
+  static ChatTemplate from_config(const Json& config, std::string_view origin);
   // `variables`: an object of what the template sees beside its arguments: the special tokens.
   static ChatTemplate parse(std::string_view source, const Json& variables, std::string_view origin);
   ~ChatTemplate();

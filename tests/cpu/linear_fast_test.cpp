@@ -80,7 +80,7 @@ TEST_P(FastLinearFormats, MatchesDenseProduct) {
                           {21, 300, 1, {1, 5}},
                           {35, 1100, 35, {1, 19}}};
   for (const Shape& shape : shapes) {
-    const int64_t in = spec.group == 0 ? shape.plain_columns : shape.groups * spec.group, out = shape.out;
+    const int64_t in = spec.group == 0 ? shape.plain_columns : shape.groups * spec.unit(), out = shape.out;
     TestWeight weight(rng, spec, out, in);
     const Linear linear = device->pack(weight.view);
     for (const int rows : shape.rows) {

@@ -31,7 +31,7 @@ TEST_P(LinearFormats, MatchesDenseProduct) {
   const auto& [isa, spec] = GetParam();
   std::mt19937 rng(7);
   const auto device = open_test_device(isa, 2);
-  const int group = spec.group == 0 ? 1 : spec.group;
+  const int group = spec.unit();
   // Several groups, partial vectors, partial blocks, partial chunks; odd numbers of rows of the weight.
   for (const int64_t groups :
        spec.group == 0 ? std::vector<int64_t>{1, 7, 67, 300} : std::vector<int64_t>{1, 3, 5, 11}) {
@@ -60,7 +60,7 @@ TEST_P(LinearFormats, EmbedsRows) {
   const auto& [isa, spec] = GetParam();
   std::mt19937 rng(8);
   const auto device = open_test_device(isa, 2);
-  const int64_t in = spec.group == 0 ? 131 : spec.group * 5, out = 19;
+  const int64_t in = spec.group == 0 ? 131 : spec.unit() * 5, out = 19;
   TestWeight weight(rng, spec, out, in);
   const Linear linear = device->pack(weight.view);
   const std::vector<int32_t> tokens = {18, 0, 7, 7, 3};

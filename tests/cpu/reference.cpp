@@ -89,6 +89,7 @@ std::vector<WeightSpec> all_weight_specs() {
     for (const int bits : {2, 3, 4, 5, 6, 8})
       for (const int group : {32, 64, 128}) specs.push_back({QuantMode::affine, bits, group, dtype});
   }
+  for (const int bits : {3, 6}) specs.push_back({QuantMode::affine, bits, 16, DType::f32});
   specs.push_back({QuantMode::mxfp4, 4, 32, DType::u8});
   specs.push_back({QuantMode::mxfp8, 8, 32, DType::u8});
   specs.push_back({QuantMode::nvfp4, 4, 16, DType::u8});

@@ -1,6 +1,7 @@
 // Random inputs and plain double-precision references for the CPU tests. Nothing here shares code with src/cpu.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <random>
 #include <string>
@@ -17,6 +18,8 @@ struct WeightSpec {
   QuantMode mode = QuantMode::none;
   int bits = 0;
   int group = 0;
+  // The fewest columns of which a row may have any multiple.
+  int unit() const { return mode == QuantMode::affine ? std::max(group, 32) : group == 0 ? 1 : group; }
   DType dtype = DType::bf16;  // of a plain weight, or of affine scales and biases
   std::string name() const;
 };

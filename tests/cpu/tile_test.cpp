@@ -34,7 +34,7 @@ TEST_P(TileFormats, MatchesDenseProduct) {
   const auto& [isa, spec] = GetParam();
   std::mt19937 rng(17);
   const auto device = open_test_device(isa, 2, Precision::fast);
-  const int group = spec.group == 0 ? 1 : spec.group;
+  const int group = spec.unit();
   // Partial and whole blocks of positions; partial tiles, several panels and blocks of tokens: the last two where the
   // matrix is small, since the reference is slow.
   for (const int64_t groups :
@@ -65,7 +65,7 @@ TEST_P(TileFormats, MatchesDenseProduct) {
 TEST_P(TileFormats, MlpIsTheExactOnesWithinRounding) {
   const auto& [isa, spec] = GetParam();
   std::mt19937 rng(18);
-  const int group = spec.group == 0 ? 32 : spec.group;
+  const int group = spec.group == 0 ? 32 : spec.unit();
   const auto exact = open_test_device(isa, 2, Precision::f32), fast = open_test_device(isa, 2, Precision::fast);
   for (const int64_t hidden : {group * 1, group * 5}) {
     for (const int64_t width : {group * 3, group * 8}) {

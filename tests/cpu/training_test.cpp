@@ -92,7 +92,7 @@ TEST_P(TrainingIsa, LinearOfEveryFormat) {
   for (const WeightSpec& spec : all_weight_specs()) {
     for (const auto& [rows, groups, out] : {std::tuple{1, 1, 1}, {3, 3, 37}, {2, 1, 70}, {17, 2, 9}, {70, 1, 5}}) {
       const auto device = open_test_device(GetParam(), 2);
-      const int64_t in = groups * (spec.group == 0 ? 33 : spec.group), other_out = 3;
+      const int64_t in = groups * (spec.group == 0 ? 33 : spec.unit()), other_out = 3;
       const std::string what = spec.name() + ", " + std::to_string(rows) + " x " + std::to_string(in);
       TestWeight quantised(rng, spec, out, in), plain(rng, {QuantMode::none, 0, 0, DType::f32}, other_out, in);
       Linear first = device->pack(quantised.view);

@@ -96,7 +96,7 @@ struct TileLane {
   }
 };
 
-// 3, 5, 6, 8 bits and e4m3: units of 32 codes, one scale each.
+// 3, 5, 6, 8 bits and e4m3: units of 32 codes, one scale each, or one for each half.
 template <class Group>
 struct TileGroup {
   static void positions(const Matrix& w, int64_t r, int64_t begin, uint16_t* out) {
@@ -109,11 +109,15 @@ struct TileGroup {
         continue;
       }
       prefetch(unit + kPositionBlock * Group::kBits / 8);
-      const F32 scale = F32::all(scales.row.scales[i >> shift]), bias = F32::all(scales.bias(i >> shift));
-#pragma GCC unroll 4
-      for (int v = 0; v < kQuads; v += 2)
-        put_quads(out + v * kQuadElements,
-                  bf16_of(fma(Group::get(unit, v), scale, bias), fma(Group::get(unit, v + 1), scale, bias)));
+#pragma GCC unroll 2
+      for (int h = 0; h < 2; ++h) {
+        const int64_t g = (i + h * kUnit / 2) >> shift;
+        const F32 scale = F32::all(scales.row.scales[g]), bias = F32::all(scales.bias(g));
+#pragma GCC unroll 2
+        for (int v = h * kQuads / 2; v < (h + 1) * kQuads / 2; v += 2)
+          put_quads(out + v * kQuadElements,
+                    bf16_of(fma(Group::get(unit, v), scale, bias), fma(Group::get(unit, v + 1), scale, bias)));
+      }
     }
   }
 };

@@ -1,9 +1,11 @@
 // How each weight format is read. Three families:
 //   Lane:  2 and 4 bits. Each 32-bit lane of a load holds c = 32 / bits codes; shift j gives code j of every lane, so
 //          columns come in the order that kernels.h describes, and one load serves L * c columns.
-//   Group: 3, 5, 6 and 8 bits, in natural order, in units of 32 codes that share a scale.
+//   Group: 3, 5, 6 and 8 bits, in natural order, in units of 32 codes that share a scale; of 3 and 6 bits also with a
+//          scale for each half of a unit (groups of 16, which repacked K-quants have).
 //   Plain: bf16, f16, f32, in natural order, with partial vectors.
 constexpr int64_t kUnit = 32;
+constexpr int kHalfVectors = static_cast<int>(kUnit) / 2 / kLanes;  // of floats in half a unit
 
 void prefetch(const unsigned char* p) { __builtin_prefetch(p); }
 

@@ -55,10 +55,15 @@ struct DequantizeUse {
       float* out = a.out + r * a.stride;
       int64_t i = 0;
       for (; i < a.end - a.begin && a.begin + i < a.w->in; i += kUnit, from += kUnit * Group::kBits / 8) {
-        const F32 scale = F32::all(values.scales[i >> shift]);
-        const F32 bias = values.biases != nullptr ? F32::all(values.biases[i >> shift]) : F32::zero();
+#pragma GCC unroll 2
+        for (int h = 0; h < 2; ++h) {  // groups of 16 have a scale for each half of the unit
+          const int64_t g = (i + h * kUnit / 2) >> shift;
+          const F32 scale = F32::all(values.scales[g]);
+          const F32 bias = values.biases != nullptr ? F32::all(values.biases[g]) : F32::zero();
 #pragma GCC unroll 4
-        for (int v = 0; v < kUnit / kLanes; ++v) fma(Group::get(from, v), scale, bias).store(out + i + v * kLanes);
+          for (int v = h * kHalfVectors; v < (h + 1) * kHalfVectors; ++v)
+            fma(Group::get(from, v), scale, bias).store(out + i + v * kLanes);
+        }
       }
       for (; i < a.end - a.begin; i += kLanes) F32::zero().store(out + i);
     }

@@ -133,6 +133,29 @@ float group_dot(const GemvArgs& a, int64_t o, const RowScales& row) {
   return reduce_add(total + bias_total);
 }
 
+// Groups of 16: a scale for each half of a unit.
+template <class Group>
+float half_group_dot(const GemvArgs& a, int64_t o, const RowScales& row, const float* x) {
+  const Matrix& w = *a.w;
+  const unsigned char* codes = w.weight + o * w.row_bytes;
+  const float* sums = x + padded(w.in);
+  F32 total = F32::zero(), bias_total = F32::zero();
+  for (int64_t g = 0; g < w.groups; g += 2, codes += kUnit * Group::kBits / 8) {
+    prefetch(codes + kAhead);
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      F32 dot = F32::zero();
+#pragma GCC unroll 4
+      for (int v = 0; v < kHalfVectors; ++v, x += kLanes)
+        dot = fma(Group::get(codes, h * kHalfVectors + v), F32::load(x), dot);
+      total = fma(dot, F32::all(row.scales[g + h]), total);
+      if (row.biases != nullptr)
+        bias_total = fma(F32::all(row.biases[g + h]), F32::load(sums + (g + h) * kLanes), bias_total);
+    }
+  }
+  return reduce_add(total + bias_total);
+}
+
 template <class Group, int kN, int kR>
 void group_rows(const GemvArgs& a, int64_t o) {
   const Matrix& w = *a.w;
@@ -244,6 +267,13 @@ struct GemvUse {
   template <class Group>
   void group(const Group&) const {
     [[maybe_unused]] int64_t o = a.begin;
+    if (a.w->group < kUnit) {  // rare: one row of x after the other
+      for (; o < a.end; ++o) {
+        const RowScales row = widen_row(*a.w, o, 0, a.w->groups, a.scratch);
+        for (int r = 0; r < kR; ++r) put(a, o, r, half_group_dot<Group>(a, o, row, a.x + r * a.x_stride));
+      }
+      return;
+    }
     if constexpr (kR == 1) {
       one_row(kUnit, [&](int64_t i, const RowScales& row) { return group_dot<Group>(a, i, row); });
     } else {

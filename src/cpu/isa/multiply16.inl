@@ -17,6 +17,7 @@ struct Lanes16 {
   static constexpr int kVectors = Format::kVectors;
   static constexpr int64_t kColumns = kVectors * I16::kLanes;
   static constexpr int64_t kBytes = 4 * kLanes;
+  static constexpr int kHalf = 0;
   static void unpack(const unsigned char* p, I16* codes) { Format::unpack(in_register(U32::load(p)), codes); }
   static void unpack_first(const unsigned char* p, int64_t columns, I16* codes) {
     Format::unpack(in_register(U32::load(p, columns * Format::kBits / 32)), codes);
@@ -27,11 +28,12 @@ struct Natural16 {
   static constexpr int kVectors = kUnits * static_cast<int>(kUnit) / I16::kLanes;
   static constexpr int64_t kColumns = kUnits * kUnit;
   static constexpr int64_t kBytes = kColumns * kBits / 8;
+  static constexpr int kHalf = kVectors / 2;  // of half a unit, which may have its own scale; 0: one vector holds both
   static void unpack(const unsigned char* p, I16* codes) {
 #pragma GCC unroll 2
     for (int u = 0; u < kUnits; ++u) stream_unit16<kBits>(p + u * kUnit * kBits / 8, codes + u * kVectors / kUnits);
   }
-  static void unpack_first(const unsigned char*, int64_t, I16*) {}  // groups are whole blocks: nothing is left over
+  static void unpack_first(const unsigned char*, int64_t, I16*) {}  // rows are whole blocks: nothing is left over
 };
 
 // What prepare16() writes: integers in the order of positions; for each group a scale, then for each group scale times
@@ -178,6 +180,17 @@ void integer_rows(const GemvArgs& a, const Part16& part, U32 index) {
     const float* scales = a.scratch + (i >> shift);
 #pragma GCC unroll 8
     for (int r = 0; r < kR; ++r) {
+      if constexpr (!kOne && Block::kHalf > 0) {  // groups of 16: not one vector lies in both
+#pragma GCC unroll 2
+        for (int h = 0; h < 2; ++h) {
+          I32 dot = I32::zero();
+#pragma GCC unroll 4
+          for (int v = h * Block::kHalf; v < (h + 1) * Block::kHalf; ++v)
+            dot = dot_add(codes[v], I16::load(x[r] + i + v * I16::kLanes), dot);
+          totals[r] = fma(to_f32(dot), F32::all(scales[r * stride + h]), totals[r]);
+        }
+        continue;
+      }
       I32 dot = I32::zero();
 #pragma GCC unroll 8
       for (int v = 0; v < Block::kVectors; ++v) dot = dot_add(codes[v], I16::load(x[r] + i + v * I16::kLanes), dot);
@@ -258,6 +271,8 @@ void lane_range(const GemvArgs& a) {
 }
 template <int kBits>
 void natural_range(const GemvArgs& a) {
+  if constexpr (kBits == 3 || kBits == 6)
+    if (a.w->group < kUnit) return integer_range<Natural16<kBits, 1>, false>(a);
   a.w->group >= 2 * kUnit ? integer_range<Natural16<kBits, 2>, true>(a) : integer_range<Natural16<kBits, 1>, true>(a);
 }
 

@@ -93,7 +93,7 @@ struct TileLane {
   }
 };
 
-// 3, 5, 6, 8 bits and e4m3: units of 32 codes in natural order, one scale each.
+// 3, 5, 6, 8 bits and e4m3: units of 32 codes in natural order, one scale each, or one for each half.
 template <class Group>
 struct TileGroup {
   static void positions(const RowPart& row, uint16_t* out) {
@@ -104,9 +104,10 @@ struct TileGroup {
         put_step(out, s, _mm512_setzero_si512());
         continue;
       }
-      const int64_t g = s * kStep >> shift;
-      const F32 scale = F32::all(row.scales[g]), bias = F32::all(row.biases[g]);
-      put_step(out, s, bf16_pair(fma(Group::get(unit, 0), scale, bias), fma(Group::get(unit, 1), scale, bias)));
+      const int64_t g = s * kStep >> shift, h = (s * kStep + kStep / 2) >> shift;
+      put_step(out, s,
+               bf16_pair(fma(Group::get(unit, 0), F32::all(row.scales[g]), F32::all(row.biases[g])),
+                         fma(Group::get(unit, 1), F32::all(row.scales[h]), F32::all(row.biases[h]))));
     }
   }
 };
