@@ -45,7 +45,7 @@ void run_convert(const ConvertFlags& flags) {
 void add_convert(CLI::App& app) {
   auto flags = std::make_shared<ConvertFlags>();
   CLI::App* verb = app.add_subcommand("convert", "Write a model in another quantisation");
-  verb->add_option("--hf-path,--model", flags->model, "Folder of the model")->required();
+  verb->add_option("--hf-path,--model", flags->model, "Folder or name of the model")->required();
   verb->add_option("--mlx-path", flags->save, "New folder (default: mlx_model)");
   CLI::Option* quantize = verb->add_flag("-q,--quantize", flags->quantize, "Quantise the matrices");
   verb->add_option("--q-bits", flags->bits, "Bits of a weight (default: 4)")

@@ -6,6 +6,7 @@
 
 #include "base/embedded.h"
 #include "base/system.h"
+#include "cli/hub_model.h"
 #include "cli/terminal.h"
 
 namespace inkstone {
@@ -67,7 +68,7 @@ void ModelFlags::add_to(CLI::App& verb) {
 }
 
 void ModelFlags::add_without_context_to(CLI::App& verb) {
-  verb.add_option("-m,--model", model, "Folder of a model in MLX format (default: nano, inside this program)");
+  verb.add_option("-m,--model", model, "Folder or name of a model in MLX format (default: nano, inside this program)");
   verb.add_option("--adapter", adapter, "Folder of a LoRA or DoRA adapter as mlx_lm writes it");
   verb.add_option("-t,--threads", threads, "Threads (default: all that this process may use)")
       ->check(CLI::Range(1, 1024));
@@ -83,12 +84,13 @@ void ModelFlags::add_without_context_to(CLI::App& verb) {
 
 std::filesystem::path ModelFlags::folder() const {
   if (model.empty()) {
-    std::fprintf(stderr,
-                 "No --model: this is nano, a tiny model inside this program. It calculates and\n"
-                 "knows Inkstone, and little else. --model FOLDER opens a Qwen3 model in MLX format.\n\n");
+    std::fprintf(
+        stderr,
+        "No --model: this is nano, a tiny model inside this program. It calculates and\n"
+        "knows Inkstone, and little else. --model opens a Qwen3 model in MLX format: a folder, or a name.\n\n");
     return kEmbeddedModel;
   }
-  if (!file_exists(model)) fail(Errc::not_found, "--model {}: no such folder", model);
+  if (!file_exists(model)) return named_model_folder(model, may_pull);
   std::error_code unreadable;  // the file system's own words come when it is opened
   if (!is_embedded(model) && std::filesystem::is_regular_file(model, unreadable))
     fail(Errc::not_found, "--model {}: found a file, expected the folder of a model", model);

@@ -22,12 +22,13 @@ struct KvFlags {
 };
 
 struct ModelFlags {
-  std::string model;    // --model
-  std::string adapter;  // --adapter
-  int ctx_size = 0;     // --ctx-size; 0: the model's maximum
-  int threads = 0;      // --threads; 0: all
-  bool f32 = false;     // --precision f32
-  std::string isa;      // --isa
+  std::string model;     // --model: a folder, or the name of a model on a hub
+  bool may_pull = true;  // a named model that is not there is fetched, where somebody at a terminal sees it
+  std::string adapter;   // --adapter
+  int ctx_size = 0;      // --ctx-size; 0: the model's maximum
+  int threads = 0;       // --threads; 0: all
+  bool f32 = false;      // --precision f32
+  std::string isa;       // --isa
   KvFlags kv;
 
   void add_to(CLI::App& verb);
