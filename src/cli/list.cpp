@@ -77,7 +77,7 @@ void run_list(const ListFlags& flags) {
   }
   if (models.empty()) std::fprintf(stderr, "no models in %s\n", one_line(caches).c_str());
   for (const CachedModel& model : models)
-    std::printf("%-46s %10s  %s  %-14s%s\n", model.name.text().c_str(),
+    std::printf("%-46s %10s  %s  %s%s\n", model.name.text().c_str(),
                 human_bytes(static_cast<double>(model.bytes)).c_str(), date(model.modified).c_str(),
                 printable(model.hub == Hub::modelscope ? "modelscope" : revision_of(model), true).c_str(),
                 model.complete ? "" : "  not whole");
