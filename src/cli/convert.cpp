@@ -41,7 +41,7 @@ Quantization quantization_of(const ConvertFlags& flags) {
 
 void run_convert(const ConvertFlags& flags) {
   ConvertOptions options;
-  options.model = existing_folder(flags.model_flag, flags.model);
+  options.model = model_path(flags.model_flag, flags.model);
   options.save = flags.save;
   if (flags.quantize) options.quantize = quantization_of(flags);
   options.recipe = flags.recipe;
@@ -62,7 +62,7 @@ void add(CLI::App& app, const char* name, const char* what, bool quantize) {
   flags->quantize = quantize;
   CLI::App* verb = app.add_subcommand(name, what);
   CLI::Option_group* source = verb->add_option_group("Model")->require_option(1);
-  source->add_option("--hf-path", flags->model, "Folder of the model");
+  source->add_option("--hf-path", flags->model, "Folder, GGUF file or name of the model");
   source->add_option_function<std::string>(
       "-m,--model",
       [flags](const std::string& model) {

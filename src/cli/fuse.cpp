@@ -82,6 +82,7 @@ void print(const FuseFlags& flags, const FuseReport& report) {
 void run_fuse(const FuseFlags& flags) {
   ModelFlags model;
   model.model = flags.model;
+  model.adapter = flags.adapter;
   FuseOptions options;
   options.model = model.folder();
   options.adapter = flags.adapter;
@@ -112,7 +113,7 @@ void run_fuse(const FuseFlags& flags) {
 void add_fuse(CLI::App& app) {
   auto flags = std::make_shared<FuseFlags>();
   CLI::App* verb = app.add_subcommand("fuse", "Makes one model of a model and an adapter");
-  verb->add_option("-m,--model", flags->model, "Folder of the model (default: nano, inside this program)");
+  verb->add_option("-m,--model", flags->model, "Folder or name of the model (default: that of the adapter)");
   verb->add_option("--adapter-path", flags->adapter, "Folder of the adapter (default: adapters)");
   verb->add_option("--save-path", flags->save, "Folder of the new model, new or empty (default: fused_model)");
   verb->add_flag("--dequantize,--de-quantize", flags->dequantize, "Write a plain model instead of quantising it again");

@@ -38,6 +38,9 @@ int run(int argc, char** argv) {
   add_chat(app);
   add_generate(app);
   add_fuse(app);
+  add_pull(app);
+  add_list(app);
+  add_rm(app);
   add_show(app);
   add_tokenize(app);
   add_train(app);

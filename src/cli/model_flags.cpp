@@ -5,8 +5,11 @@
 #include <cstdio>
 
 #include "base/embedded.h"
+#include "base/mapped_file.h"
 #include "base/system.h"
+#include "cli/hub_model.h"
 #include "cli/terminal.h"
+#include "format/adapter.h"
 
 namespace inkstone {
 namespace {
@@ -50,6 +53,15 @@ std::map<int32_t, float> parse_logit_bias(const std::vector<std::string>& entrie
   return biases;
 }
 
+// The model that an adapter was trained on, as adapter_config.json names it; "" where it does not say.
+std::string adapter_base(const std::filesystem::path& adapter) {
+  const std::filesystem::path file = adapter / kAdapterConfigFile;
+  if (!file_exists(file)) return "";  // who opens the adapter says so
+  const Json json = Json::parse(read_file(file, size_t{16} << 20), file.string());
+  const Json* model = json.find("model");
+  return model != nullptr && model->is_string() ? model->as_string() : "";
+}
+
 }  // namespace
 
 void KvFlags::add_to(CLI::App& verb) {
@@ -67,8 +79,7 @@ void ModelFlags::add_to(CLI::App& verb) {
 }
 
 void ModelFlags::add_without_context_to(CLI::App& verb) {
-  verb.add_option("-m,--model", model,
-                  "Folder of a model in MLX format, or a GGUF file (default: nano, in this program)");
+  verb.add_option("-m,--model", model, "Folder, GGUF file or name of a model (default: nano, inside this program)");
   verb.add_option("--adapter", adapter, "Folder of a LoRA or DoRA adapter as mlx_lm writes it");
   verb.add_option("-t,--threads", threads, "Threads (default: all that this process may use)")
       ->check(CLI::Range(1, 1024));
@@ -83,18 +94,20 @@ void ModelFlags::add_without_context_to(CLI::App& verb) {
 }
 
 std::filesystem::path ModelFlags::folder() const {
-  if (model.empty()) {
-    std::fprintf(stderr,
-                 "No --model: this is nano, a tiny model inside this program. It calculates and\n"
-                 "knows Inkstone, and little else. --model opens a Qwen3 model: a folder in MLX format,\n"
-                 "or a GGUF file.\n\n");
-    return kEmbeddedModel;
+  if (!model.empty()) return model_path("--model", model, may_pull);
+  if (const std::string base = adapter.empty() ? "" : adapter_base(adapter); !base.empty()) {
+    std::fprintf(stderr, "%s\n", dim(fmt::format("model {}, as the adapter says", base)).c_str());
+    return model_path("--adapter: its model", base, may_pull);
   }
-  return existing_folder("--model", model);
+  std::fprintf(stderr,
+               "No --model: this is nano, a tiny model inside this program. It calculates and\n"
+               "knows Inkstone, and little else. --model opens a Qwen3 model: a folder in MLX\n"
+               "format, a GGUF file, or a name such as qwen3:0.6b.\n\n");
+  return kEmbeddedModel;
 }
 
-std::filesystem::path existing_folder(const char* flag, const std::string& model) {
-  if (!file_exists(model)) fail(Errc::not_found, "{} {}: no such folder or file", flag, model);
+std::filesystem::path model_path(const char* flag, const std::string& model, bool may_pull) {
+  if (!file_exists(model)) return named_model_folder(flag, model, may_pull);
   return model;
 }
 

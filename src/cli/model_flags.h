@@ -21,22 +21,24 @@ struct KvFlags {
   void add_to(CLI::App& verb);
 };
 
-// The folder of a model that `flag` names.
-std::filesystem::path existing_folder(const char* flag, const std::string& model);
+// The model that `flag` names: a folder or a GGUF file as it is, else that of a hub's cache, fetched where `may_pull`.
+std::filesystem::path model_path(const char* flag, const std::string& model, bool may_pull = true);
 
 struct ModelFlags {
-  std::string model;    // --model
-  std::string adapter;  // --adapter
-  int ctx_size = 0;     // --ctx-size; 0: the model's maximum
-  int threads = 0;      // --threads; 0: all
-  bool f32 = false;     // --precision f32
-  std::string isa;      // --isa
+  std::string model;     // --model: a folder, or the name of a model on a hub
+  bool may_pull = true;  // a named model that is not there is fetched, where somebody at a terminal sees it
+  std::string adapter;   // --adapter
+  int ctx_size = 0;      // --ctx-size; 0: the model's maximum
+  int threads = 0;       // --threads; 0: all
+  bool f32 = false;      // --precision f32
+  std::string isa;       // --isa
   KvFlags kv;
 
   void add_to(CLI::App& verb);
   // Of these, --model, --adapter, --threads, --precision and --isa.
   void add_without_context_to(CLI::App& verb);
-  // The folder that --model names; the embedded model, with a word about it on stderr, when it names none.
+  // What --model names; where it names none, the model that the adapter was trained on, else the embedded one, with a
+  // word about it on stderr.
   std::filesystem::path folder() const;
   LoadOptions load_options() const;
   // The model's context size for --ctx-size; a word on stderr when its weights are larger than memory.

@@ -82,6 +82,7 @@ void print_table(const Json& json) {
 void run_show(const ShowFlags& flags) {
   ModelFlags model;
   model.model = flags.folder;
+  model.may_pull = false;  // it asks what is there
   const Checkpoint checkpoint(model.folder());
   const ModelConfig config = load_model_config(checkpoint.folder());
   const int maximum = config.max_position_embeddings;
@@ -112,7 +113,7 @@ void run_show(const ShowFlags& flags) {
 void add_show(CLI::App& app) {
   auto flags = std::make_shared<ShowFlags>();
   CLI::App* verb = app.add_subcommand("show", "What a model folder holds: shapes, bytes, quantisation, memory");
-  verb->add_option("model,-m,--model", flags->folder, "Folder of the model");
+  verb->add_option("model,-m,--model", flags->folder, "Folder or name of the model");
   verb->add_option("-c,--ctx-size", flags->ctx_size, "Context to state the memory for (default: the model's maximum)")
       ->check(CLI::Range(1, 1 << 24));
   flags->kv.add_to(*verb);

@@ -37,7 +37,7 @@ void run_tokenize(const TokenizeFlags& flags) {
 void add_tokenize(CLI::App& app) {
   auto flags = std::make_shared<TokenizeFlags>();
   CLI::App* verb = app.add_subcommand("tokenize", "The tokens of a text");
-  verb->add_option("-m,--model", flags->model, "Folder of the model");
+  verb->add_option("-m,--model", flags->model, "Folder or name of the model");
   verb->add_option("-p,--prompt", flags->prompt, "The text; - reads it from standard input (default)");
   verb->add_flag("--special", flags->special, "Read special tokens such as <|im_end|> as what they are, not as text");
   verb->add_flag("--json", flags->json, "The ids as a JSON array");

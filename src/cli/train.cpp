@@ -8,6 +8,7 @@
 
 #include "base/mapped_file.h"
 #include "base/system.h"
+#include "cli/model_flags.h"
 #include "cli/terminal.h"
 #include "cli/train_flags.h"
 #include "cli/verbs.h"
@@ -140,7 +141,9 @@ void run_train(const Flags& flags) {
   LoadOptions options;
   options.device = flags.device;
   if (flags.f32) options.device.precision = Precision::f32;
-  LanguageModel language(config.model, options);
+  ModelFlags named;
+  named.model = config.model;
+  LanguageModel language(named.folder(), options);
   Qwen3& model = dynamic_cast<Qwen3&>(language.model());
   config.num_layers = std::min(config.num_layers, model.config().num_hidden_layers);
   const std::optional<Dataset> valid = load(language, config, "valid.jsonl", false);

@@ -22,7 +22,7 @@ void TrainFlags::add_to(CLI::App& verb) {
   };
   const CLI::Range positive(1, kMany), or_all(-1, kMany);
   verb.add_option("-c,--config", file_, "YAML file with these options, as mlx_lm's; the command line wins");
-  value("-m,--model", &TrainConfig::model, "Folder of the model");
+  value("-m,--model", &TrainConfig::model, "Folder or name of the model");
   flag("--train", &TrainConfig::train, "Train");
   value("--data", &TrainConfig::data, "Folder with {train,valid,test}.jsonl (default: data)");
   verb.add_option_function<std::string>(

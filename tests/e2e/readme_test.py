@@ -3,6 +3,7 @@
 
 Each line of a ```sh block is a command, and so is each `./run ...` in a row of a README table. They run in order with
 bash, in a scratch folder that shows the repository's files, with a HOME and a TMPDIR of their own; ./run is the binary.
+What they fetch comes from a hub on loopback, where nano stands for every model that they name.
 A ```text block right after a ```sh block is the standard input of its last command. A command must exit with 0, or with
 what a comment "# exits N" at its end says. The README's tables of verbs and exit codes must be the program's.
 """
@@ -12,6 +13,8 @@ import re
 import subprocess
 import sys
 import tempfile
+
+from fake_hub import Hub
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPTS = ("./test", ".ci/run")  # they contain this test: only looked at
@@ -114,12 +117,14 @@ def main():
     problems, ran = list(check_tables(binary)), 0
     if not os.access(ROOT / "run", os.X_OK):
         problems.append("run: not an executable file")
-    with tempfile.TemporaryDirectory(prefix="inkstone-readme-") as temporary:
+    nano = {path.name: path.read_bytes() for path in (ROOT / "models" / "nano").iterdir()}
+    with Hub(nano) as hub, tempfile.TemporaryDirectory(prefix="inkstone-readme-") as temporary:
         folder, home, tmp = (pathlib.Path(temporary) / name for name in ("here", "home", "tmp"))
         for path in (folder, home, tmp):
             path.mkdir()
         scratch(folder, binary)
-        environment = {**os.environ, "HOME": str(home), "TMPDIR": str(tmp)}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "XDG_CACHE"))}
+        environment.update(HOME=str(home), TMPDIR=str(tmp), HF_ENDPOINT=hub.url, no_proxy="127.0.0.1")
         for name in ("README.md", "HACKING.md"):
             commands = commands_of(ROOT / name)
             if not commands:
