@@ -61,7 +61,7 @@ void add(CLI::App& app, const char* name, const char* what, bool quantize) {
   auto flags = std::make_shared<ConvertFlags>();
   flags->quantize = quantize;
   CLI::App* verb = app.add_subcommand(name, what);
-  CLI::Option_group* source = verb->add_option_group("Model")->require_option(1);
+  CLI::App* source = verb->add_option_group("Model")->require_option(1);
   source->add_option("--hf-path", flags->model, "Folder, GGUF file or name of the model");
   source->add_option_function<std::string>(
       "-m,--model",
