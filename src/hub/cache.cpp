@@ -55,6 +55,11 @@ void check_links(const fs::path& folder, const fs::path& root) {
   }
 }
 
+bool is_link(const fs::path& path) {
+  std::error_code error;
+  return fs::is_symlink(path, error);
+}
+
 bool has_file(const fs::path& path) {
   std::error_code error;
   return fs::is_regular_file(path, error);
@@ -93,13 +98,13 @@ std::vector<CachedModel> list_huggingface(const HubSettings& settings) {
     if (split == text.npos) continue;
     const std::string org = text.substr(std::string_view(kPrefix).size(), split - std::string_view(kPrefix).size());
     const std::optional<ModelName> name = parse_model_name(org + "/" + text.substr(split + 2));
-    if (!name || fs::is_symlink(folder)) continue;
+    if (!name || is_link(folder)) continue;
     for (const fs::path& snapshot : entries(folder / "snapshots")) {
       CachedModel model;
       model.name = *name;
       model.commit = snapshot.filename().string();
       model.folder = snapshot;
-      if (!is_commit(model.commit) || fs::is_symlink(snapshot)) continue;
+      if (!is_commit(model.commit) || is_link(snapshot)) continue;
       for (const fs::path& ref : entries(folder / "refs"))
         if (cached_commit(folder, ref.filename().string()) == model.commit)
           model.refs.push_back(ref.filename().string());
@@ -118,7 +123,7 @@ std::vector<CachedModel> list_modelscope(const HubSettings& settings) {
       for (const fs::path& folder : entries(org)) {
         const std::string part = replaced(folder.filename().string(), "___", ".");
         const std::optional<ModelName> name = parse_model_name(org.filename().string() + "/" + part);
-        if (!name || fs::is_symlink(folder) || !has_file(folder / "config.json")) continue;
+        if (!name || is_link(folder) || !has_file(folder / "config.json")) continue;
         if (!seen.insert(name->text()).second) continue;
         CachedModel model;
         model.name = *name;
@@ -193,9 +198,10 @@ std::vector<CachedModel> list_models(const HubSettings& settings) {
 
 bool remove_model(const HubSettings& settings, const ModelName& name) {
   const fs::path folder = model_folder(settings, name);
-  if (fs::is_symlink(folder))
+  if (is_link(folder))
     fail(Errc::bad_file, "{}: found a link, expected the model's own folder: nothing was removed", folder.string());
-  if (!fs::is_directory(folder)) return false;
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) return false;
   std::vector<FileLock> locks;
   std::vector<fs::path> paths{model_lock(settings, name)};
   if (settings.hub == Hub::huggingface)  // those of other tools, one a file
@@ -208,8 +214,7 @@ bool remove_model(const HubSettings& settings, const ModelName& name) {
   }
   // What makes it a model goes first: a removal that is cut short leaves nothing that looks whole. Links are removed as
   // links.
-  const auto remove = [](const fs::path& path) {
-    std::error_code error;
+  const auto remove = [&error](const fs::path& path) {
     fs::remove_all(path, error);
     if (error) fail(Errc::io, "{}: cannot remove: {}", path.string(), error.message());
   };
