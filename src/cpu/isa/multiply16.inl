@@ -18,6 +18,7 @@ struct Lanes16 {
   static constexpr int64_t kColumns = kVectors * I16::kLanes;
   static constexpr int64_t kBytes = 4 * kLanes;
   static constexpr int kHalf = 0;
+  static constexpr bool kWholeRows = false;
   static void unpack(const unsigned char* p, I16* codes) { Format::unpack(in_register(U32::load(p)), codes); }
   static void unpack_first(const unsigned char* p, int64_t columns, I16* codes) {
     Format::unpack(in_register(U32::load(p, columns * Format::kBits / 32)), codes);
@@ -29,11 +30,11 @@ struct Natural16 {
   static constexpr int64_t kColumns = kUnits * kUnit;
   static constexpr int64_t kBytes = kColumns * kBits / 8;
   static constexpr int kHalf = kVectors / 2;  // of half a unit, which may have its own scale; 0: one vector holds both
+  static constexpr bool kWholeRows = true;    // rows are whole blocks
   static void unpack(const unsigned char* p, I16* codes) {
 #pragma GCC unroll 2
     for (int u = 0; u < kUnits; ++u) stream_unit16<kBits>(p + u * kUnit * kBits / 8, codes + u * kVectors / kUnits);
   }
-  static void unpack_first(const unsigned char*, int64_t, I16*) {}  // rows are whole blocks: nothing is left over
 };
 
 // What prepare16() writes: integers in the order of positions; for each group a scale, then for each group scale times
@@ -207,9 +208,11 @@ void integer_rows(const GemvArgs& a, const Part16& part, U32 index) {
     Block::unpack(from, codes);
     add(codes, i);
   }
-  if (!kOne && i < columns) {
-    Block::unpack_first(from, columns - i, codes);
-    add(codes, i);
+  if constexpr (!kOne && !Block::kWholeRows) {
+    if (i < columns) {
+      Block::unpack_first(from, columns - i, codes);
+      add(codes, i);
+    }
   }
   put16<kR>(a, part, totals);
 }
