@@ -196,6 +196,14 @@ const MappedFile& Checkpoint::file_of(std::span<const std::byte> part) const {
   return shard->file();
 }
 
+void Checkpoint::prefetch(std::span<const std::byte> part) const {
+  if (!gguf_ || gguf_->file_of(part) != nullptr) file_of(part).prefetch(part);
+}
+
+void Checkpoint::drop(std::span<const std::byte> part) const {
+  if (!gguf_ || gguf_->file_of(part) != nullptr) file_of(part).drop(part);
+}
+
 void Checkpoint::ignore(std::string_view name) { taken_.emplace(name); }
 
 void Checkpoint::finish() const {

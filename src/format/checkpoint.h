@@ -50,6 +50,9 @@ class Checkpoint {
   // The file that holds `part` of a tensor, to tell the system how it will be used. CHECKs that it is in one: what was
   // repacked is not.
   const MappedFile& file_of(std::span<const std::byte> part) const;
+  // As MappedFile has them, for `part` of a tensor; nothing happens to what was repacked.
+  void prefetch(std::span<const std::byte> part) const;
+  void drop(std::span<const std::byte> part) const;
   // Declares that a tensor may be there and is not needed (a redundant lm_head of a tied model).
   void ignore(std::string_view name);
   // Throws Error(bad_file) naming a tensor that nobody took.

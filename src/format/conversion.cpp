@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/embedded.h"
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "base/system.h"
 #include "format/atomic_folder.h"
+#include "format/gguf.h"
+#include "format/model_files.h"
 #include "format/random_checkpoint.h"
 #include "format/shapes.h"
 #include "tensor/widen.h"
@@ -49,14 +49,16 @@ TensorSpec spec_of(const ConvertedModule& module, const char* part, DType dtype,
 }
 
 // What mlx_lm makes of config.json: the end of text is generation_config.json's where it has one.
-Json load_config_json(const std::filesystem::path& folder) {
-  const auto load = [&](const char* name) {
-    return Json::parse(read_file(folder / name, kMaxConfigBytes), (folder / name).string());
+Json load_config_json(const std::filesystem::path& model) {
+  const auto load = [&](const char* name) -> std::optional<Json> {
+    const auto text = read_model_file(model, name, kMaxConfigBytes);
+    return text ? std::optional(Json::parse(*text, model_file_origin(model, name))) : std::nullopt;
   };
-  Json config = load("config.json");
-  if (file_exists(folder / "generation_config.json")) {
-    const Json generation = load("generation_config.json");
-    const Json* eos = generation.find("eos_token_id");
+  const std::optional<Json> found = load("config.json");
+  if (!found) fail(Errc::not_found, "{}: missing", model_file_origin(model, "config.json"));
+  Json config = *found;
+  if (const auto generation = load("generation_config.json")) {
+    const Json* eos = generation->find("eos_token_id");
     const bool is_given = eos != nullptr && !eos->is_null() && *eos != Json(0) && *eos != Json(Json::Array{});
     if (is_given) config["eos_token_id"] = *eos;
   }
@@ -97,6 +99,12 @@ Conversion::Conversion(const std::filesystem::path& model, int threads, Progress
       pool_(threads > 0 ? threads : available_cpus()),
       on_progress_(std::move(on_progress)) {
   take_modules();
+  if (!is_gguf(model)) return;
+  // MLX has no words for every way in which such a file is quantised: it is as if the plain model had come.
+  make_plain();
+  for (ConvertedModule& module : modules_) module.format.decode_exactly = true;
+  config_.quantization.reset();
+  config_.quantization_overrides.clear();
 }
 
 // The names and shapes that the model's configuration asks for; everything else in the folder is an error, but for what
@@ -146,11 +154,11 @@ void Conversion::make_plain() {
 
 void Conversion::prefetch(std::span<const std::byte> bytes) const {
   bytes = bytes.first(std::min<size_t>(bytes.size(), kPieceBytes));
-  if (!bytes.empty()) checkpoint_.file_of(bytes).prefetch(bytes);
+  if (!bytes.empty()) checkpoint_.prefetch(bytes);
 }
 
 void Conversion::read(std::span<const std::byte> bytes, bool keep) {
-  if (!keep) checkpoint_.file_of(bytes).drop(bytes);
+  if (!keep) checkpoint_.drop(bytes);
   done_ += bytes.size();
   if (on_progress_) on_progress_(done_, total_);
 }
@@ -254,7 +262,7 @@ Conversion::Written Conversion::write(const std::filesystem::path& save) {
   writer.finish(parameters);
   const std::filesystem::path& model = checkpoint_.folder();
   for (const char* name : kCompanions)
-    if (file_exists(model / name)) write_file_atomically(folder.part() / name, MappedFile(model / name).text());
+    if (const auto text = read_model_file(model, name)) write_file_atomically(folder.part() / name, *text);
   Json sorted = config_json_;
   std::sort(sorted.as_object().begin(), sorted.as_object().end(),
             [](const Json::Member& a, const Json::Member& b) { return a.first < b.first; });

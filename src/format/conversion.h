@@ -1,7 +1,8 @@
 // Conversion: a model folder becomes another one, module by module, as mlx_lm saves it. Tensors are read from the
-// mapped checkpoint and written in pieces: memory holds some megabytes at a time, whatever the model's size. The bytes
-// do not depend on the number of threads. convert says what format each module gets; fuse also changes the rows of
-// some. One thread calls it; it uses a pool's.
+// mapped checkpoint and written in pieces: memory holds some megabytes at a time, whatever the model's size. A GGUF
+// file counts as a plain model, and what of it is quantised is in memory, repacked, while it is converted. The bytes do
+// not depend on the number of threads. convert says what format each module gets; fuse also changes the rows of some.
+// One thread calls it; it uses a pool's.
 #pragma once
 
 #include <cstdint>
@@ -51,8 +52,8 @@ class Conversion {
   // Called after each piece of work with the bytes that are read and those that there are; may throw to end it.
   using Progress = std::function<void(uint64_t done, uint64_t total)>;
 
-  // Opens the folder and checks that it holds a whole model and nothing else. `threads` 0: all that this process may
-  // use. Throws Error(not_found), Error(bad_file), Error(unsupported).
+  // Opens the folder or GGUF file and checks that it holds a whole model and nothing else. `threads` 0: all that this
+  // process may use. Throws Error(not_found), Error(bad_file), Error(unsupported).
   Conversion(const std::filesystem::path& model, int threads, Progress on_progress);
 
   const std::filesystem::path& folder() const { return checkpoint_.folder(); }

@@ -90,7 +90,7 @@ class ConfigWriter {
     add_vocabulary();
     json_["hidden_act"] = "silu";
     json_["attention_bias"] = false;
-    json_["torch_dtype"] = has_type(GgmlId::bf16) ? "bfloat16" : "float16";
+    json_["torch_dtype"] = dtype();
     return std::move(json_);
   }
 
@@ -107,11 +107,11 @@ class ConfigWriter {
     return std::stod(fmt::format("{}", narrow));
   }
 
-  bool has_type(GgmlId id) const {
-    for (const Gguf& file : files_)
-      for (const auto& [name, tensor] : file.header().tensors)
-        if (tensor.type->id == id) return true;
-    return false;
+  // What a plain folder of this model is written in: the file's own type, or, of a quantised file, what Qwen publishes.
+  const char* dtype() const {
+    const GgufTensor* embedding = find_tensor(files_, "token_embd.weight");
+    if (embedding != nullptr && embedding->type->id == GgmlId::f16) return "float16";
+    return embedding != nullptr && embedding->type->id == GgmlId::f32 ? "float32" : "bfloat16";
   }
 
   void expect(const char* key, int64_t found, int64_t expected) const {

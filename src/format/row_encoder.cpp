@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "format/quantization.h"
+
 namespace inkstone {
 
 RowEncoder::RowEncoder(const WeightView& weight, const StoredFormat& format) : weight_(weight), format_(format) {
@@ -17,7 +19,13 @@ RowTarget RowEncoder::at(const RowTarget& target, int64_t row) const {
 }
 
 void RowEncoder::read(int64_t e, int64_t row, std::span<float> values) const {
-  dequantize_row_in(weight_.experts > 0 ? weight_.expert(e) : weight_, row, format_.dtype, values);
+  read(weight_.experts > 0 ? weight_.expert(e) : weight_, row, values);
+}
+
+void RowEncoder::read(const WeightView& matrix, int64_t row, std::span<float> values) const {
+  if (!format_.decode_exactly) return dequantize_row_in(matrix, row, format_.dtype, values);
+  dequantize_row(matrix, row, values);
+  for (float& value : values) value = rounded_to(value, format_.dtype);
 }
 
 void RowEncoder::write(std::span<const float> values, const RowTarget& target) const {
@@ -47,7 +55,7 @@ void RowEncoder::encode(int64_t e, int64_t begin, int64_t end, const RowTarget& 
   const WeightView matrix = weight_.experts > 0 ? weight_.expert(e) : weight_;
   std::vector<float> values(static_cast<size_t>(weight_.in));
   for (int64_t row = begin; row < end; ++row) {
-    dequantize_row_in(matrix, row, format_.dtype, values);
+    read(matrix, row, values);
     write(values, at(target, row - begin));
   }
 }

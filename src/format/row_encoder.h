@@ -15,6 +15,8 @@ namespace inkstone {
 struct StoredFormat {
   DType dtype = DType::bf16;  // of plain values, and of affine scales and biases; arithmetic is done in it
   Quantization quantization;  // mode none: plain
+  // The source is decoded in float32, and each value rounded once: where it is none that MLX decodes, in dtype, itself.
+  bool decode_exactly = false;
 
   friend bool operator==(const StoredFormat&, const StoredFormat&) = default;
 };
@@ -44,6 +46,8 @@ class RowEncoder {
   void encode(int64_t e, int64_t begin, int64_t end, const RowTarget& target) const;
 
  private:
+  void read(const WeightView& matrix, int64_t row, std::span<float> values) const;
+
   const WeightView& weight_;
   StoredFormat format_;
   QuantizedRowBytes bytes_;

@@ -2,6 +2,7 @@
 // and greedy tokens; a tokenizer.json as GGUF metadata gives the same ids; and a tiny model in every type of block
 // gives what it gives with its weights decoded.
 #include "engine/language_model.h"
+#include "format/convert.h"
 #include "format/generation_config.h"
 #include "format/gguf.h"
 #include "format/gguf_weights.h"
@@ -211,7 +212,50 @@ void check_type(const std::string& type, bool experts) {
   }
 }
 
+// To a folder and back nothing is lost where there is nothing to round.
+void check_conversion(const std::filesystem::path& folder, const ModelConfig& config) {
+  const TemporaryFolder temporary;
+  const auto path = temporary / "model.gguf";
+  GgufWriter writer;
+  add_config(writer, config);
+  add_weights(writer, folder, config);
+  testing::add_tokenizer(writer, config.vocab_size);
+  writer.write(path.string());
+  convert({.model = path, .save = temporary / "mlx"});
+  Checkpoint expected(folder), found(temporary / "mlx");
+  ASSERT_EQ(found.tensors().size(), expected.tensors().size());
+  for (const auto& [name, tensor] : expected.tensors()) {
+    ASSERT_TRUE(found.contains(name)) << name;
+    const ConstTensor& other = found.tensors().find(name)->second;
+    ASSERT_EQ(other.dtype, tensor.dtype) << name;
+    ASSERT_EQ(other.shape, tensor.shape) << name;
+    EXPECT_EQ(std::memcmp(other.data, tensor.data, tensor.bytes()), 0) << name;
+  }
+  EXPECT_EQ(load_tokenizer(temporary / "mlx").encode("hello world"), load_tokenizer(path).encode("hello world"));
+}
+
+// A quantised file converted to float32 computes what it computed.
+void check_quantized_conversion(const std::string& type) {
+  const TemporaryFolder temporary;
+  const auto path = temporary / "model.gguf";
+  testing::tiny_gguf({.type = type, .experts = true}).write(path.string());
+  convert({.model = path, .save = temporary / "mlx", .dtype = DType::f32});
+  const std::vector<int32_t> tokens = {1, 70, 3, 255};
+  GoldenModel gguf(path, Precision::f32, ""), mlx(temporary / "mlx", Precision::f32, "");
+  const std::vector<float> expected = Generator(*gguf.model, 8).score(tokens);
+  EXPECT_LT(max_difference(Generator(*mlx.model, 8).score(tokens), expected), kLogitTolerance);
+  EXPECT_TRUE(LanguageModel(temporary / "mlx", {}).has_chat_template());
+}
+
 const bool registered = [] {
+  for (const auto& folder : entries(fixture_root() / "models")) {
+    if (!std::filesystem::exists(folder / "config.json")) continue;
+    const ModelConfig config = load_model_config(folder);
+    if (!config.quantization && config.num_experts == 0)
+      register_golden("GgufConversion", folder.filename().string(), [=] { check_conversion(folder, config); });
+  }
+  for (const char* type : {"Q4_K", "Q6_K", "Q8_0"})
+    register_golden("GgufConversion", type, [=] { check_quantized_conversion(type); });
   for (const auto& folder : entries(fixture_root() / "models"))
     if (std::filesystem::exists(folder / "golden.json"))
       register_golden("GgufModel", folder.filename().string(), [=] { check_folder(folder); });
