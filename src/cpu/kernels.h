@@ -242,7 +242,7 @@ struct Kernels {
   // c of this format, above.
   int (*codes_per_lane)(const Matrix& w);
   // One row of activations for gemv: `in` rounded up to kPositionBlock positions, then sums that the kernel wants:
-  // at most half as many floats again.
+  // at most half as many floats again, or as many again where groups have 16.
   void (*prepare)(const Matrix& w, const float* x, float* prepared);
   void (*gemv)(const GemvArgs& args);
   // The same for affine and e2m1 weights and any number of rows, from integers of 16 bits: x is q * max|x| / 32767 with

@@ -58,7 +58,7 @@ Matrix plain_matrix(const Buffer& buffer, int64_t out, int64_t in, int64_t slab)
 // kernels.h, GemvArgs::scratch.
 int64_t scale_floats(const Matrix& w) { return round_up(8 * (w.groups + 320), 16); }
 // Room for every layout of sums; not a multiple of 4 KiB, so that rows do not fall onto the same cache sets.
-int64_t prepared_floats(int64_t in) { return round_up(in, kPositionBlock) * 3 / 2 + 48; }
+int64_t prepared_floats(const Matrix& w) { return round_up(w.in, kPositionBlock) * (w.group == 16 ? 4 : 3) / 2 + 48; }
 
 }  // namespace
 
@@ -113,7 +113,7 @@ void Multiplier::prepare_inputs(std::span<const Product> products) {
     const int64_t padded = round_up(p.w.in, kPositionBlock);
     const bool in_rows = direct(p);
     const int64_t count = in_rows ? p.x.rows : (p.x.rows + kernels.panel - 1) / kernels.panel;
-    const int64_t stride = in_rows ? prepared_floats(p.w.in) : padded * kernels.panel;
+    const int64_t stride = in_rows ? prepared_floats(p.w) : padded * kernels.panel;
     const int64_t input_units = in_rows ? count : count * (padded / kPositionBlock);
     inputs_.push_back({i, floats, stride, units, input_units});
     floats += count * stride;
