@@ -10,7 +10,7 @@ namespace {
 TEST(GgufE2e, AnswersAreThoseOfTheConvertedFolder) {
   const TempFolder home;
   const std::string model = home.file("tiny.gguf"), folder = home.file("mlx");
-  testing::tiny_gguf({.type = "Q5_K", .experts = true}).write(model);
+  gguf_files::tiny_gguf({.type = "Q5_K", .experts = true}).write(model);
   const Json shown = run_json({"show", model, "--json"});
   ASSERT_TRUE(shown.is_object());
   EXPECT_EQ(shown.find("model_type")->as_string(), "qwen3_moe");
@@ -33,7 +33,7 @@ TEST(GgufE2e, WhatIsNoModelIsRefused) {
   const Outcome text = run({"show", home.file("text.gguf")});
   EXPECT_EQ(text.code, 4);
   EXPECT_NE(text.err.find("expected a GGUF file"), std::string::npos) << text.err;
-  testing::GgufWriter other;
+  gguf_files::GgufWriter other;
   other.text("general.architecture", "llama");
   other.write(home.file("llama.gguf"));
   const Outcome llama = run({"generate", "--model", home.file("llama.gguf"), "--prompt", "x"});

@@ -15,12 +15,12 @@
 namespace inkstone {
 namespace {
 
-using testing::gguf_type;
-using testing::gguf_types;
-using testing::GgufType;
-using testing::GgufWriter;
-using testing::tiny_gguf;
-using testing::TinyGguf;
+using gguf_files::gguf_type;
+using gguf_files::gguf_types;
+using gguf_files::GgufType;
+using gguf_files::GgufWriter;
+using gguf_files::tiny_gguf;
+using gguf_files::TinyGguf;
 
 // Element e of a block, from the format's definition, one element at a time.
 float element(const GgufType& type, const uint8_t* b, int e) {

@@ -13,7 +13,7 @@
 
 #include "base/float16.h"
 
-namespace inkstone::testing {
+namespace inkstone::gguf_files {
 
 // ggml's numbers, by name.
 struct GgufType {
@@ -235,4 +235,4 @@ inline GgufWriter tiny_gguf(const TinyGguf& tiny) {
   return writer;
 }
 
-}  // namespace inkstone::testing
+}  // namespace inkstone::gguf_files

@@ -16,7 +16,7 @@
 namespace inkstone {
 namespace {
 
-using testing::GgufWriter;
+using gguf_files::GgufWriter;
 
 std::string bytes_of(const std::vector<float>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
@@ -189,7 +189,7 @@ void check_tokenizer(const std::filesystem::path& folder) {
 void check_type(const std::string& type, bool experts) {
   const TemporaryFolder temporary;
   const auto path = temporary / "blocks.gguf", decoded_path = temporary / "decoded.gguf";
-  testing::tiny_gguf({.type = type, .experts = experts, .tied = experts}).write(path.string());
+  gguf_files::tiny_gguf({.type = type, .experts = experts, .tied = experts}).write(path.string());
   const ModelConfig config = load_model_config(path);
   GgufWriter writer;
   add_config(writer, config);
@@ -219,7 +219,7 @@ void check_conversion(const std::filesystem::path& folder, const ModelConfig& co
   GgufWriter writer;
   add_config(writer, config);
   add_weights(writer, folder, config);
-  testing::add_tokenizer(writer, config.vocab_size);
+  gguf_files::add_tokenizer(writer, config.vocab_size);
   writer.write(path.string());
   convert({.model = path, .save = temporary / "mlx"});
   Checkpoint expected(folder), found(temporary / "mlx");
@@ -238,7 +238,7 @@ void check_conversion(const std::filesystem::path& folder, const ModelConfig& co
 void check_quantized_conversion(const std::string& type) {
   const TemporaryFolder temporary;
   const auto path = temporary / "model.gguf";
-  testing::tiny_gguf({.type = type, .experts = true}).write(path.string());
+  gguf_files::tiny_gguf({.type = type, .experts = true}).write(path.string());
   convert({.model = path, .save = temporary / "mlx", .dtype = DType::f32});
   const std::vector<int32_t> tokens = {1, 70, 3, 255};
   GoldenModel gguf(path, Precision::f32, ""), mlx(temporary / "mlx", Precision::f32, "");
@@ -265,7 +265,7 @@ const bool registered = [] {
       register_golden("GgufTokenizer", folder.filename().string(), [=] { check_tokenizer(folder); });
   register_golden("GgufTokenizer", "nano",
                   [] { check_tokenizer(std::filesystem::path(INKSTONE_SOURCE_DIR) / "models/nano"); });
-  for (const testing::GgufType& type : testing::gguf_types())
+  for (const gguf_files::GgufType& type : gguf_files::gguf_types())
     for (const bool experts : {false, true})
       register_golden("GgufBlocks", std::string(type.name) + (experts ? "_experts" : "_dense"),
                       [=, name = std::string(type.name)] { check_type(name, experts); });
