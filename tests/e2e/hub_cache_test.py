@@ -126,7 +126,7 @@ class Cache(Case):
         self.assertIn("HF_HUB_OFFLINE", self.run_it("generate", "-m", NAME, "-p", "x", code=3, HF_HUB_OFFLINE="1"))
         for path in ("nothing", "hub/nothing", "./a/b", "/a/b", "a/b/c"):
             self.cache.mkdir(exist_ok=True)
-            self.assertIn("no such folder\n", self.run_it("show", path, code=3))
+            self.assertIn("no such folder or file", self.run_it("show", path, code=3))
         self.write_snapshot({"config.json": b"{}"})  # as a tool that wants the configuration alone
         self.run_it("show", NAME, code=3)
         self.assertEqual(self.hub.requests, [])
