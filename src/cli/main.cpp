@@ -49,8 +49,9 @@ int run(int argc, char** argv) {
   add_bench(app);
   add_doctor(app);
   std::vector<std::string> arguments = with_verb(argc, argv);
-  if (const std::string& verb = arguments.back();
-      !verb.starts_with('-') && app.get_subcommand_no_throw(verb) == nullptr)
+  const std::string& verb = arguments.back();
+  const auto is_named = [&](const CLI::App* known) { return known->check_name(verb); };
+  if (!verb.starts_with('-') && std::ranges::none_of(app.get_subcommands(nullptr), is_named))
     fail(Errc::usage, "{}: no such verb; inkstone --help lists them", verb);
   try {
     app.parse(std::move(arguments));
