@@ -71,12 +71,12 @@ void add(CLI::App& app, const char* name, const char* what, bool quantize) {
       },
       "The same");
   verb->add_option("--mlx-path", flags->save, "New folder (default: mlx_model)");
-  CLI::Option* plain = verb->add_flag("-d,--dequantize", flags->dequantize, "Write a quantised model plain");
-  CLI::Option* q = verb->add_flag("-q,--quantize", flags->quantize, "Quantise the matrices")->excludes(plain);
-  const auto quantising = [&](CLI::Option* option) {
-    quantize ? option->excludes(plain) : option->needs(q);
-    return option;
-  };
+  CLI::Option* q = nullptr;
+  if (!quantize) {
+    q = verb->add_flag("-q,--quantize", flags->quantize, "Quantise the matrices");
+    verb->add_flag("-d,--dequantize", flags->dequantize, "Write a quantised model plain")->excludes(q);
+  }
+  const auto quantising = [q](CLI::Option* option) { return q != nullptr ? option->needs(q) : option; };
   quantising(verb->add_option("--q-mode", flags->mode, "affine (default), mxfp4, mxfp8 or nvfp4"))
       ->check(CLI::IsMember({"affine", "mxfp4", "mxfp8", "nvfp4"}));
   quantising(verb->add_option("--q-bits", flags->bits, "Bits of a weight (affine: 4)"))

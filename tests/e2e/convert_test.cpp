@@ -84,7 +84,8 @@ TEST(Convert, WhatIsWrongIsSaidWithTheFlagThatWasTyped) {
   refusal(convert(base, base, {"-q"}), 2, "not empty");
   refusal(convert(base, home.file("file"), {"-q"}), 2, "found a file");
   refusal(convert(base, home.file("file") + "/model", {"-q"}), 9, "cannot make the folder");
-  refusal(convert(base, to, {"-q", "-d"}), 2, "");
+  refusal(convert(base, to, {"-q", "-d"}), 2, "--dequantize");
+  refusal(run({"quantize", "--hf-path", base, "--mlx-path", to, "-d"}), 2, "-d");
   refusal(convert(base, to, {"--q-bits", "4"}), 2, "--q-bits");
   refusal(convert(base, to, {"-q", "--q-bits", "7"}), 2, "--q-bits");
   refusal(convert(base, to, {"-q", "--q-mode", "mxfp4", "--q-bits", "8"}), 2, "expected 4");
