@@ -1,6 +1,6 @@
 // LanguageModel: everything that a model folder, or a GGUF file, gives, opened once: device, weights, tokenizer, chat
-// template and generation defaults. Owns all of it. The tokenizer and the template may be used from any thread, the model
-// from one.
+// template and generation defaults. Owns all of it. The tokenizer and the template may be used from any thread, the
+// model from one.
 #pragma once
 
 #include <filesystem>

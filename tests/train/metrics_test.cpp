@@ -85,7 +85,8 @@ TEST(LossCurve, AxesHaveRoundNumbers) {
 
 TEST(LossCurve, FewManyAndOddPoints) {
   EXPECT_NE(loss_curve_svg({}, "").find("nothing to show yet"), std::string::npos);
-  EXPECT_NE(loss_curve_svg({{{1, NAN}, {2, INFINITY}, {3, 1e300}}, {}}, "").find("nothing to show yet"), std::string::npos);
+  EXPECT_NE(loss_curve_svg({{{1, NAN}, {2, INFINITY}, {3, 1e300}}, {}}, "").find("nothing to show yet"),
+            std::string::npos);
   const std::string one = loss_curve_svg({{{5, 2.0}}, {}}, "one");
   EXPECT_TRUE(is_well_formed(one));
   EXPECT_NE(one.find("<circle"), std::string::npos);
