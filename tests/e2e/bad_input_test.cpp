@@ -53,7 +53,7 @@ TEST_F(BadInput, EmptyFolderAndFileInPlaceOfAFolder) {
   std::filesystem::create_directory(home_.path() / "empty");
   expect_refusal(answer(home_.file("empty")), 3);
   write_text(home_.file("file"), "text");
-  expect_refusal(answer(home_.file("file")), 3);
+  expect_refusal(answer(home_.file("file")), 4);  // no GGUF file either
 }
 
 TEST_F(BadInput, TruncatedWeights) {
