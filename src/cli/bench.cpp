@@ -1,7 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 
 #include "base/error.h"
@@ -9,6 +8,7 @@
 #include "cli/model_flags.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
+#include "format/atomic_folder.h"
 #include "format/model_config.h"
 #include "format/quantization.h"
 #include "format/shapes.h"
@@ -67,8 +67,7 @@ RandomCheckpointOptions weights_of(const BenchFlags& flags) {
 }
 
 void write_weights(const BenchFlags& flags) {
-  if (std::filesystem::exists(std::filesystem::path(flags.write) / "config.json"))
-    fail(Errc::usage, "{}: found a model, expected a new folder", flags.write);
+  expect_new_or_empty(flags.write);
   write_random_checkpoint(flags.write, weights_of(flags));
   std::fprintf(stderr, "%s\n", dim(fmt::format("wrote {}", flags.write)).c_str());
 }

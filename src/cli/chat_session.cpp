@@ -1,13 +1,11 @@
 #include "cli/chat_session.h"
 
-#include <cerrno>
 #include <charconv>
 #include <cstdio>
-#include <cstring>
-#include <fstream>
 
 #include "base/mapped_file.h"
 #include "cli/terminal.h"
+#include "format/atomic_file.h"
 #include "text/unicode.h"
 
 namespace inkstone {
@@ -184,10 +182,7 @@ void ChatSession::save(const std::string& path) const {
   file["model"] = model_.folder().string();
   file["system"] = flags_.system;
   file["messages"] = messages_;
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out << file.dump(2) << '\n';
-  out.close();
-  if (!out) fail(Errc::io, "{}: cannot write: {}", path, std::strerror(errno));
+  write_file_atomically(path, file.dump(2) + "\n");
 }
 
 void ChatSession::load(const std::string& path) {

@@ -1,6 +1,8 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
+#include <limits>
 #include <memory>
 
 #include "base/mapped_file.h"
@@ -53,7 +55,8 @@ std::vector<Passage> passages(const EvalFlags& flags, const Opened& opened) {
           .chat_template = opened.model.has_chat_template() ? &opened.model.chat_template() : nullptr,
           .eos_token = load_eos_token(opened.model.folder(), tokenizer).value_or(-1),
           .vocab_size = opened.model.config().vocab_size};
-      const DatasetOptions options{.max_seq_length = opened.generator.context_size(), .mask_prompt = flags.mask_prompt};
+      // Nothing is cut: a chat beyond the context is an error.
+      const DatasetOptions options{.max_seq_length = std::numeric_limits<int>::max(), .mask_prompt = flags.mask_prompt};
       for (const Example& example : load_dataset(file, text, options).examples)
         found.push_back({example.tokens, std::max(1, example.prompt_tokens)});
     } else {
@@ -122,6 +125,18 @@ EvalReport evaluate_model(const EvalFlags& flags, const ModelFlags& model, const
   return report;
 }
 
+void print(const EvalFlags& flags, const std::vector<EvalReport>& reports) {
+  if (!flags.json) return print_reports(reports);
+  Json json = report_json(reports.front());
+  if (reports.size() > 1) {
+    json = Json();
+    json["models"] = Json::Array();
+    for (const EvalReport& report : reports) json["models"].push_back(report_json(report));
+  }
+  std::printf("%s\n", json.dump(2).c_str());
+  std::fflush(stdout);
+}
+
 void run_eval(const EvalFlags& flags) {
   if (flags.data.empty() && flags.texts.empty())
     fail(Errc::usage, "eval: expected --data FILE with questions, or --text FILE to predict");
@@ -130,6 +145,10 @@ void run_eval(const EvalFlags& flags) {
     for (Question& question : load_questions(file)) questions.push_back(std::move(question));
   if (flags.limit > 0 && questions.size() > static_cast<size_t>(flags.limit))
     questions.resize(static_cast<size_t>(flags.limit));
+  if (!flags.svg.empty() && !std::filesystem::is_directory(std::filesystem::absolute(flags.svg).parent_path()))
+    fail(Errc::io, "--svg {}: no such folder", flags.svg);
+  // All models are there before the first is measured.
+  for (const std::string& name : flags.models) model_path("--model", name);
   const InterruptGuard guard;
   std::unique_ptr<Opened> reference;
   if (!flags.reference.empty()) {
@@ -144,15 +163,8 @@ void run_eval(const EvalFlags& flags) {
     model.model = name;
     reports.push_back(evaluate_model(flags, model, questions, reference.get()));
   }
+  print(flags, reports);
   if (!flags.svg.empty()) write_file_atomically(flags.svg, quality_svg(reports));
-  if (!flags.json) return print_reports(reports);
-  Json json = report_json(reports.front());
-  if (reports.size() > 1) {
-    json = Json();
-    json["models"] = Json::Array();
-    for (const EvalReport& report : reports) json["models"].push_back(report_json(report));
-  }
-  std::printf("%s\n", json.dump(2).c_str());
 }
 
 }  // namespace

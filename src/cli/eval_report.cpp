@@ -4,6 +4,7 @@
 
 #include "base/plot.h"
 #include "cli/terminal.h"
+#include "text/unicode.h"
 
 namespace inkstone {
 namespace {
@@ -51,8 +52,13 @@ void print_one(const EvalReport& report) {
                 100 * texts.divergence->same_top);
 }
 
+// The end of a long name, from the beginning of a character on.
 std::string shortened(const std::string& name, size_t most) {
-  return name.size() <= most ? name : "..." + name.substr(name.size() - (most - 3));
+  const std::string text = to_valid_utf8(name);
+  if (text.size() <= most) return text;
+  size_t at = text.size() - (most - 3);
+  while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) ++at;
+  return "..." + text.substr(at);
 }
 
 void print_table(const std::vector<EvalReport>& reports) {

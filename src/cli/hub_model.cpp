@@ -84,11 +84,12 @@ Pulled pull_with_progress(const HubSettings& settings, const ModelName& name, co
 
 std::filesystem::path named_model_folder(const char* flag, const std::string& text, bool may_pull) {
   const std::optional<ModelName> name = find_model_name(text);
-  if (!name || (text.find('/') != text.npos && begins_like_a_path(text)))
-    fail(Errc::not_found, "{} {}: no such folder or file", flag, text);
+  if (!name) fail(Errc::not_found, "{} {}: no such folder or file", flag, text);
   const Hub first = HubFlag().hub();
   for (const Hub hub : {first, first == Hub::huggingface ? Hub::modelscope : Hub::huggingface})
     if (const auto folder = find_model(hub_settings(hub), *name)) return *folder;
+  if (text.find('/') != text.npos && begins_like_a_path(text))
+    fail(Errc::not_found, "{} {}: no such folder or file, and no such model in a hub's cache", flag, text);
   const HubSettings settings = hub_settings(first);
   if (settings.offline)
     fail(Errc::not_found, "{} {}: no such folder, and {} is not whole in {} (HF_HUB_OFFLINE is set)", flag, text,

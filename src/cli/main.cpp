@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <clocale>
 #include <cstdio>
+#include <cstdlib>
 #include <new>
 #include <string>
 #include <vector>
@@ -68,6 +69,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   using inkstone::Errc;
   std::setlocale(LC_CTYPE, "");  // line editing in the user's own encoding; numbers stay as in C
+  if (MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");  // none is set, as in a container: letters would vanish
   inkstone::register_embedded_files(inkstone::embedded_models());
   try {
     const int code = inkstone::run(argc, argv);

@@ -25,8 +25,12 @@ void run_rm(const RmFlags& flags) {
   const HubSettings settings = hub_settings(flags.hub.hub());
   const std::filesystem::path folder = model_folder(settings, name);
   std::error_code error;
-  if (!std::filesystem::is_directory(folder, error))
-    fail(Errc::not_found, "{}: not in {}", name.text(), settings.cache.string());
+  if (!std::filesystem::is_directory(folder, error)) {
+    const Hub other = settings.hub == Hub::huggingface ? Hub::modelscope : Hub::huggingface;
+    const bool there = std::filesystem::is_directory(model_folder(hub_settings(other), name), error);
+    fail(Errc::not_found, "{}: not in {}{}", name.text(), settings.cache.string(),
+         there ? fmt::format(", but in the other cache: --hub {}", hub_name(other)) : "");
+  }
   if (!flags.yes) {
     if (isatty(STDIN_FILENO) != 1 || !stderr_is_terminal())
       fail(Errc::usage, "rm {}: nobody is there to ask: --yes removes without asking", name.text());

@@ -43,6 +43,11 @@ void expect_new_or_empty(const std::filesystem::path& path) {
 
 AtomicFolder::AtomicFolder(const std::filesystem::path& path) : path_(plain_path(path)), part_(path_) {
   expect_new_or_empty(path_);
+  struct stat target {
+  }, parent{};
+  if (::stat(path_.c_str(), &target) == 0 && ::stat(path_.parent_path().c_str(), &parent) == 0 &&
+      target.st_dev != parent.st_dev)  // it cannot be renamed over
+    fail(Errc::usage, "{}: found where a file system is mounted, expected a folder in it", path_.string());
   part_ += ".inkstone-part";
   std::error_code error;
   std::filesystem::create_directories(path_.parent_path(), error);

@@ -181,6 +181,9 @@ bool is_complete(const fs::path& folder) {
 
 std::optional<fs::path> find_model(const HubSettings& settings, const ModelName& name, const std::string& revision) {
   if (!revision.empty()) check_revision(revision);
+  // ModelScope's layout does not say which revision is there.
+  if (settings.hub == Hub::modelscope && !revision.empty() && revision != settings.default_revision())
+    return std::nullopt;
   fs::path root = model_folder(settings, name), folder = root;
   if (settings.hub == Hub::huggingface) {
     const auto commit = cached_commit(root, revision.empty() ? settings.default_revision() : revision);

@@ -133,7 +133,11 @@ class Download {
     if (!problem_.empty()) reply.error = problem_;
     if (have_ == fetch_.file.size && problem_.empty() && (reply.status == 200 || reply.status == 206))
       return conclude();
-    if (reply.status == 416) restart();
+    if (reply.status == 416) {  // the file is not as long as what is here: from the beginning, then
+      restart();
+      reply.status = 0;
+      reply.error = fmt::format("the hub has no bytes from there (HTTP 416)");
+    }
     if (reply.error.empty() && reply.status < 300)
       reply.error = fmt::format("found {} bytes, expected {}", have_, fetch_.file.size);
     // A hub that knows no ranges begins anew each time: only what no try had before counts.

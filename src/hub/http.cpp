@@ -19,9 +19,14 @@ namespace {
 constexpr int kMostRedirects = 5;
 constexpr long kStallSeconds = 30;
 
+// "127.0.0.1", and no name that begins like it.
+bool is_loopback_address(std::string_view host) {
+  return host.starts_with("127.") && host.find_first_not_of("0123456789.") == host.npos;
+}
+
 struct Origin {
   std::string scheme, host, port;
-  bool is_loopback() const { return host == "localhost" || host == "[::1]" || host.starts_with("127."); }
+  bool is_loopback() const { return host == "localhost" || host == "[::1]" || is_loopback_address(host); }
   friend bool operator==(const Origin&, const Origin&) = default;
 };
 

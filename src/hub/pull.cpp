@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <thread>
@@ -53,6 +54,8 @@ class Pull {
 
   Pulled run() {
     const Listing listing = fetch_listing();
+    if (is_commit(revision_) && !listing.commit.empty() && listing.commit != revision_)
+      fail(Errc::bad_file, "{}: found commit {}, expected {}", name_.text(), listing.commit, revision_);
     const FileLock lock = take_lock(model_lock(settings_, name_), options_);
     const std::vector<Fetch> files = is_modelscope() ? modelscope_files(listing) : huggingface_files(listing);
     Pulled pulled;
@@ -62,7 +65,7 @@ class Pull {
     if (options_.on_plan) options_.on_plan(listing.files.size(), pulled.bytes, missing);
     check_space(missing);
     pulled.received = fetch_files(files, fetch_);
-    pulled.folder = is_modelscope() ? publish_modelscope(files) : publish_huggingface(listing, files);
+    pulled.folder = is_modelscope() ? publish_modelscope(listing, files) : publish_huggingface(listing, files);
     return pulled;
   }
 
@@ -168,19 +171,33 @@ class Pull {
     return snapshot;
   }
 
-  // Without config.json the folder counts as no model: where it is one of those that change, it goes first and comes
-  // last.
-  fs::path publish_modelscope(const std::vector<Fetch>& files) {
+  // Without config.json the folder counts as no model: while anything changes it is away, and it comes back last. What
+  // this revision does not have goes: an older one's index or shards would be read with it.
+  fs::path publish_modelscope(const Listing& listing, const std::vector<Fetch>& files) {
+    const auto is_listed = [&](const std::string& path) {
+      return std::ranges::find(listing.files, path, &RemoteFile::path) != listing.files.end();
+    };
+    std::vector<fs::path> stale;
     std::error_code error;
+    for (const auto& entry : fs::directory_iterator(folder_, error))
+      if (const std::string path = entry.path().filename(); is_runtime_file(path) && !is_listed(path))
+        stale.push_back(entry.path());
+    if (files.empty() && stale.empty()) return folder_;
+    const std::string config = "config.json";
+    const fs::path temporary = settings_.cache / "models" / "._____temp" / name_.org / name_.name;
+    const auto move = [&](const fs::path& from, const fs::path& to) {
+      fs::rename(from, to, error);
+      if (error) fail(Errc::io, "{}: cannot write: {}", to.string(), error.message());
+    };
+    if (std::ranges::any_of(files, [&](const Fetch& file) { return file.file.path == config; }))
+      fs::remove(folder_ / config, error);
+    else if (is_listed(config))
+      move(folder_ / config, temporary / config);
+    for (const fs::path& path : stale) fs::remove(path, error);
     for (const Fetch& file : files)
-      if (file.file.path == "config.json") fs::remove(folder_ / file.file.path, error);
-    for (const bool is_config : {false, true})
-      for (const Fetch& file : files) {
-        if ((file.file.path == "config.json") != is_config) continue;
-        fs::rename(file.done, folder_ / file.file.path, error);
-        if (error) fail(Errc::io, "{}: cannot write: {}", (folder_ / file.file.path).string(), error.message());
-      }
-    fs::remove_all(settings_.cache / "models" / "._____temp" / name_.org / name_.name, error);
+      if (file.file.path != config) move(file.done, folder_ / file.file.path);
+    if (is_listed(config)) move(temporary / config, folder_ / config);
+    fs::remove_all(temporary, error);
     return folder_;
   }
 

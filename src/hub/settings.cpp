@@ -61,6 +61,7 @@ HubSettings huggingface_settings() {
   settings.endpoint = variable("HF_ENDPOINT");
   if (settings.endpoint.empty()) settings.endpoint = "https://huggingface.co";
   settings.token = variable("HF_TOKEN");
+  while (settings.token.ends_with('\n') || settings.token.ends_with('\r')) settings.token.pop_back();
   if (settings.token.empty()) {
     const std::string path = variable("HF_TOKEN_PATH");
     // Where only HF_HUB_CACHE is set there may be no home, and no token.

@@ -105,7 +105,9 @@ TEST(Eval, SaysWhatIsWrong) {
       {{"--text", empty}, 4, "found less than two tokens"},
       {{"--text", files.text, "--reference", other}, 2, "--reference"},
       {{"--reference", other}, 2, "--text"},
-      {{"--text", files.text, "--window", "1"}, 2, "--window"}};
+      {{"--text", files.text, "--window", "1"}, 2, "--window"},
+      {{"--text", files.chats, "--ctx-size", "8"}, 7, "expected at most the context of 8"},
+      {{"--text", files.text, "--svg", home.file("no/such.svg")}, 9, "--svg"}};
   for (const auto& [flags, code, message] : cases) {
     Arguments all{"eval"};
     all.insert(all.end(), flags.begin(), flags.end());

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Hubs that lie, caches of other tools, named models, list and rm: hub_cache_test.py BINARY [TEST...]."""
 import json
+import pathlib
 import re
 import shutil
 
@@ -203,6 +204,17 @@ class Cache(Case):
         self.hub.repositories[NAME] = {**files(), "../x.json": b"1"}
         self.assertIn("expected a path", self.run_it("pull", NAME, "--hub", "modelscope", code=4))
         self.run_it("pull", "Qwen/Nothing", "--hub", "modelscope", code=3)
+
+    def test_modelscope_revisions_do_not_mix(self):
+        self.run_it("pull", NAME, "--hub", "modelscope")
+        folder = pathlib.Path(self.run_it("pull", NAME, "--hub", "modelscope").strip())
+        gone = [path for path in wanted(files()) if path.endswith(".safetensors")][0]
+        kept = {path: data for path, data in files().items() if path != gone}
+        self.hub.repositories[NAME] = {**kept, "other.safetensors": b"new weights"}
+        self.run_it("pull", NAME, "--hub", "modelscope")
+        self.assertFalse((folder / gone).exists())
+        self.assertEqual((folder / "other.safetensors").read_bytes(), b"new weights")
+        self.assertTrue((folder / "config.json").is_file())
 
     def test_modelscope_model_runs(self):
         old = self.home / "ms/Qwen/Qwen3-0.6B-MLX-4bit"  # where older versions put them

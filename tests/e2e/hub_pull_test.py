@@ -43,6 +43,7 @@ class Pull(Case):
         self.assertIn("/revision/refs%2Fpr%2F1?", self.hub.requests[0][1])
         self.assert_whole(ref="refs/pr/1")
         self.pull("--revision", COMMIT)
+        self.assertIn("expected " + "f" * 40, self.pull("--revision", "f" * 40, code=4))
         for revision in ("../../x", "/x", "a/../../b", "a b"):
             self.pull(f"--revision={revision}", code=2)
 
